@@ -98,10 +98,9 @@ def _recorded(ledger: Sequence[Entry], faults: dict[Hashable, Fault]) -> Iterato
     told: set[Fault] = set()
     for entry in ledger:
         fault = faults.get(entry.resource.key)
-        if fault and fault.where and not entry.under_way:
-            # Reported once, and not for each thing inside.
+        if fault and fault.whole and not entry.under_way:
             if fault not in told:
-                yield Finding(fault.condition.value, f"namespace {fault.where}", fault.detail)
+                yield Finding(fault.condition.value, fault.whole, fault.detail)
             told.add(fault)
         elif entry.under_way:
             state = fault.condition.value if fault else "there"

@@ -309,7 +309,7 @@ class HostManager(Manager):
         need_root()
         found = inspect(Kernel(self.runner), state.ledger)
         blind = [fault for fault in found.values() if fault.where]
-        self._blind = {f"namespace {fault.where}": fault for fault in blind}
+        self._blind = {fault.whole: fault for fault in blind}
         return found
 
 
@@ -318,8 +318,8 @@ def _unasked(wanted: Sequence[Resource]) -> Iterator[Entry]:
 
 
 def _named(resource: Resource, fault: Fault) -> str:
-    """The name for a fault: one for all of a namespace that can't be read, or is gone."""
-    return f"namespace {fault.where}" if fault.where else str(resource)
+    """The name for a fault: one for all of a namespace that can't be read, or is gone, or of a table."""
+    return fault.whole or str(resource)
 
 
 def _fresh(path: Path) -> Path:

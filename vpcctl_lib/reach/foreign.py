@@ -17,6 +17,12 @@ def has_table(listed: list[dict[str, Any]], family: str, table: str) -> bool:
     return any(_place(chain) == (family, table) and "hook" in chain for chain in chains)
 
 
+def hooked(listed: list[dict[str, Any]], family: Family) -> frozenset[str]:
+    """The tables of a family that see packets: dormant ones do not."""
+    chains = (item.get("chain", {}) for item in listed)
+    return frozenset(one["table"] for one in chains if one.get("family") == family.nft and "hook" in one)
+
+
 def _place(chain: dict[str, Any]) -> tuple[str, str]:
     return str(chain.get("family")), str(chain.get("table"))
 

@@ -14,11 +14,11 @@ from vpcctl_lib.flows.names import TABLE as FLOW_TABLE
 from vpcctl_lib.frozen import frozen
 from vpcctl_lib.kernel.crew import each
 from vpcctl_lib.kernel.reader import Kernel, Reading
-from vpcctl_lib.kernel.saves import incompatible
+from vpcctl_lib.kernel.saves import incompatible, is_of_nft
 from vpcctl_lib.model.addressing import Address, Family
 from vpcctl_lib.model.naming import ACL_TABLE, BRIDGE_TABLE, GROUP_TABLE, ROUTES_TABLE
 from vpcctl_lib.model.policies import Ports
-from vpcctl_lib.reach.foreign import has_table, parse_foreign
+from vpcctl_lib.reach.foreign import has_table, hooked, parse_foreign
 from vpcctl_lib.reach.links import Link, Neighbour, parse_link, parse_neighbours, parse_stations, telling
 from vpcctl_lib.reach.packet import Undecided
 from vpcctl_lib.reach.ports import Guarded, Steered, parse_guard, parse_steered
@@ -295,8 +295,11 @@ class Scene:
     def _tables(self, name: str, chains: list[dict[str, Any]]) -> tuple[list[Tables], dict[str, str]]:
         """The output of the family's iptables-save; of both kinds, if both have rules."""
         texts = self._kernel.both_kinds(name, chains, self.family)
-        odd = [table for one in texts for table in incompatible(one)]
-        return [parse_save(one) for one in texts], {"*": f"nft rules in table {odd[0]}"} if odd else {}
+        awake = hooked(chains, self.family)
+        odd = [table for one in texts for table in incompatible(one) if table in awake]
+        saved = [{table: held for table, held in parse_save(one).items() if table in awake}
+                 if is_of_nft(one) else parse_save(one) for one in texts]
+        return saved, {"*": f"nft rules in table {odd[0]}"} if odd else {}
 
     def _guard(self, name: str) -> list[dict[str, Any]] | None:
         """Our own table of family bridge, if it has our rules and no others."""

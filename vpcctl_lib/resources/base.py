@@ -47,6 +47,14 @@ class Fault:
     where: str = ""
     """The namespace that can't be read completely, or that is gone."""
 
+    table: str = ""
+    """The table that is at fault as a whole, with its place."""
+
+    @property
+    def whole(self) -> str:
+        """What is reported once, and not for each thing inside; empty if it is the thing alone."""
+        return f"namespace {self.where}" if self.where else self.table
+
 
 MISSING = Fault(Condition.MISSING)
 EMPTY = Fault(Condition.FOREIGN, "it is empty")

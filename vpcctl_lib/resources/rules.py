@@ -167,6 +167,8 @@ class Chain(Resource):
             held = self._held(kernel)
         except Unreadable as error:
             return unreadable(error, self._table_away(kernel, error))
+        if kernel.is_asleep(self.namespace, self.table, self.family):
+            return _asleep(self)
         if held is None:
             return MISSING
         policy = self.policy or ("ACCEPT" if self.name in BUILTIN else "")
@@ -345,6 +347,8 @@ class SingleRule(Resource):
     def check(self, kernel: Kernel, facts: Facts) -> Fault | None:
         """It must be in its chain; at the top, if that is its place."""
         held = kernel.chain(self.namespace, self.table, self.chain, self.family)
+        if kernel.is_asleep(self.namespace, self.table, self.family):
+            return _asleep(self)
         shall = words(self.rule)
         times = held.rules.count(shall) if held else 0
         if held is None or times == 0:
@@ -361,6 +365,13 @@ class SingleRule(Resource):
 
     def __str__(self) -> str:
         return f"rule {self.chain} {self.rule} of table {self.table}{self.family.suffix}{on(self.namespace)}"
+
+
+def _asleep(one: Chain | SingleRule) -> Fault:
+    # Imported late: hardly ever is one.
+    from vpcctl_lib.resources.asleep import asleep
+
+    return asleep(one.namespace, one.table, one.family)
 
 
 def _packets(rule: str) -> str:
