@@ -458,11 +458,29 @@ found_now() {
         awk -v boot="$boot" '!/"identity" *: *"/ || index($0, boot)'
 }
 
+# All of their numbers, `NAME NUMBER` a line.
+found_numbers() {
+    found_now | tr ',{}' '\n' | sed -n 's/^ *"\([^"]*\)" *: *"\{0,1\}\([0-9][0-9]*\)"\{0,1\} *$/\1 \2/p'
+}
+
+# The links that were renamed meanwhile, `number/OLD NEW` a line: a link keeps its number.
+renamed() {
+    [ -n "$ip_program" ] || return 0
+    found_numbers | grep '^number/' | sort -u | while read -r old number; do
+        new=$("$ip_program" -o link show | sed -n "s/^$number: \([^:@]*\).*/\1/p")
+        [ -z "$new" ] || printf '%s %s\n' "$old" "$new"
+    done
+}
+
 # The sysctls as they were before us, `KEY VALUE` a line, from the objects "found" of the state file (a workload
 # has one too). Only those we may have changed: somebody who can write the file must not make root write others.
 recorded() {
-    found_now | tr ',{}' '\n' |
-        sed -n 's/^ *"\([^"]*\)" *: *"\{0,1\}\([0-9][0-9]*\)"\{0,1\} *$/\1 \2/p' |
+    { renamed; found_numbers | grep -v '^number/'; } |
+        awk '/^number\// { names[substr($1, 8)] = $2; next }
+            split($1, part, "/") == 5 && part[2] == "ipv6" && part[4] in names {
+                $1 = part[1] "/" part[2] "/" part[3] "/" names[part[4]] "/" part[5]
+            }
+            { print }' |
         sed 's|^net/\(ipv[46]\)/conf/\([^/]*\)/|net.\1.conf.\2.|' |
         grep -E '^net\.(ipv4\.(ip_forward|conf\.[A-Za-z0-9_./@-]+\.(forwarding|accept_redirects))|ipv6\.conf\.[A-Za-z0-9_./@-]+\.(force_forwarding|forwarding|accept_ra)) '
 }

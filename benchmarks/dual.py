@@ -9,10 +9,10 @@ import json
 import statistics
 import sys
 
+from benchmarks import processor
 from benchmarks.timing import medians, run, vpcctl
-from benchmarks.traffic import gigabits_per_core
 
-SUBNETS, ROUNDS = 100, 9
+SUBNETS, ROUNDS, MEGABYTES = 100, 15, 1000
 PREFIXES = {"vpc1": "fd77:0:0:100::/56", "vpc2": "fd77:0:0:200::/56"}
 PATHS = {"from subnet to subnet": ("vpc1-s0", "vpc1-s1", "10.1.1.2"),
          "from VPC to VPC": ("vpc1-s0", "vpc2-s0", "10.2.0.2")}
@@ -38,15 +38,22 @@ def clear() -> None:
         vpcctl(f"vpc delete --name {name}")
 
 
-def speeds() -> dict[str, tuple[float, float]]:
-    """Gbit of IPv4 for each second of a core by each path, without and with IPv6, measured in turn."""
+def speeds() -> dict[str, tuple[float, float, float]]:
+    """Microseconds of the processor for a MB by IPv4 on each path, without and with IPv6, and their ratio.
+
+    Medians; the ratio is that of two measured one after the other.
+    """
+    receivers = {name: processor.receiver(server) for name, (_, server, _) in PATHS.items()}
     found: dict[str, tuple[list[float], list[float]]] = {name: ([], []) for name in PATHS}
     for number in range(2 * ROUNDS):
         for name, prefix in PREFIXES.items():
             vpcctl(f"vpc set --name {name} " + (f"--ipv6 {prefix}" if number % 2 else "--no-ipv6"))
-        for name, path in PATHS.items():
-            found[name][number % 2].append(gigabits_per_core(*path))
-    return {name: (statistics.median(without), statistics.median(having))
+        for name, (client, _, address) in PATHS.items():
+            found[name][number % 2].append(
+                processor.megabyte(client, receivers[name], address, MEGABYTES))
+    processor.end(*receivers.values())
+    return {name: (statistics.median(without), statistics.median(having),
+                   statistics.median(one / other for one, other in zip(without, having, strict=True)))
             for name, (without, having) in found.items()}
 
 
@@ -57,9 +64,8 @@ def main() -> None:
     build(False)
     lines = [(f"`vpcctl apply`, two VPCs with {SUBNETS} subnets", f"{alone:.2f} s", f"{both:.2f} s",
               both / alone)]
-    lines += [(f"IPv4 {name}, for each second of a core", f"{without:.1f} Gbit", f"{having:.1f} Gbit",
-               having / without)
-              for name, (without, having) in speeds().items()]
+    lines += [(f"a MB by IPv4 {name}, of a processor", f"{without:.0f} µs", f"{having:.0f} µs", ratio)
+              for name, (without, having, ratio) in speeds().items()]
     clear()
     sys.stdout.write("".join(f"| {what} | {one} | {other} | {ratio:.2f} |\n"
                              for what, one, other, ratio in lines))

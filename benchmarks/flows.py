@@ -1,4 +1,4 @@
-"""What flow logs cost: new connections a second and throughput with and without them, a reading of many.
+"""What flow logs take of the processor, for a connection and a megabyte, and to read many machines.
 
     ./vpcctl sandbox -- env PYTHONPATH=. python3 -m benchmarks.flows [ROUNDS] [MACHINES]
 """
@@ -8,23 +8,22 @@ from __future__ import annotations
 import json
 import os
 import statistics
-import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
-from benchmarks.connections import DIAL, PORT, SERVER
+from benchmarks import processor
+from benchmarks.byhand import IPERF
+from benchmarks.connections import PORT
 from benchmarks.plumbing import SCRATCH
 from benchmarks.timing import run, vpcctl
 from vpcctl_lib.flows.names import IN, LOST, OK, OPEN, OUT, SEEN, TABLE, machine_set
 from vpcctl_lib.flows.reading import INET, Namespaces
 
-SECONDS = 0.5
+CONNECTIONS, MEGABYTES = 1000, 1000
 ALL = {"ingress": [{"number": 100, "protocol": "all", "action": "allow"}],
        "egress": [{"number": 100, "protocol": "all", "action": "allow"}]}
-POLICY = {"ingress": [{"protocol": "tcp", "port": f"{PORT}-{PORT + 1}", "action": "allow"}]}
+POLICY = {"ingress": [{"protocol": "tcp", "port": port, "action": "allow"} for port in (PORT, IPERF)]}
 
 
 def build() -> None:
@@ -40,63 +39,48 @@ def build() -> None:
     vpcctl("acl associate --vpc calls --subnet edge --name open")
 
 
-@contextmanager
-def serving() -> Iterator[None]:
-    """A server in each subnet that is called."""
-    servers = []
-    for name in ("plain", "edge"):
-        words = ("ip", "netns", "exec", f"calls-{name}", sys.executable, "-c", SERVER, str(PORT))
-        servers.append(subprocess.Popen(words, stdout=subprocess.PIPE, text=True))
-        assert servers[-1].stdout is not None
-        assert servers[-1].stdout.readline() == "up\n"
-        words = ("ip", "netns", "exec", f"calls-{name}", "iperf3", "-s", "-p", str(PORT + 1))
-        servers.append(subprocess.Popen(words, stdout=subprocess.DEVNULL))
-    time.sleep(0.3)
-    try:
-        yield
-    finally:
-        for one in servers:
-            one.kill()
-            one.communicate()
+class Callers:
+    """Who calls, and who is called: behind a policy, and behind a network ACL as well."""
+
+    def __init__(self) -> None:
+        self._client = processor.dialler("calls-client")
+        self._servers = {"2": processor.answerer("calls-plain"), "3": processor.answerer("calls-edge")}
+        self._receiver = processor.receiver("calls-plain")
+
+    def figures(self) -> dict[str, float]:
+        """What is measured, once: microseconds of the processor."""
+        names = {"2": "a connection", "3": "a connection, ACL"}
+        return {**{names[number]: processor.connection(self._client, server, f"10.0.{number}.2", CONNECTIONS)
+                   for number, server in self._servers.items()},
+                "a MB": processor.megabyte("calls-client", self._receiver, "10.0.2.2", MEGABYTES)}
+
+    def close(self) -> None:
+        """End all of them."""
+        processor.end(self._client, *self._servers.values(), self._receiver)
 
 
-def rate(number: int) -> float:
-    """Connections a second from the client to a subnet."""
-    words = (sys.executable, "-c", DIAL, f"10.0.{number}.2", str(PORT), str(SECONDS))
-    return int(run("ip", "netns", "exec", "calls-client", *words)) / SECONDS
-
-
-def throughput(number: int) -> float:
-    """Gbit/s from the client to a subnet."""
-    words = ("iperf3", "-c", f"10.0.{number}.2", "-p", str(PORT + 1), "-t", "1", "-J")
-    found = json.loads(run("ip", "netns", "exec", "calls-client", *words))
-    return float(found["end"]["sum_received"]["bits_per_second"]) / 1e9
-
-
-LOGS = {"server": "--vpc calls --subnet plain", "VPC": "--vpc calls"}
+LOGS = {"servers": ("--vpc calls --subnet plain", "--vpc calls --subnet edge"), "VPC": ("--vpc calls",)}
 
 
 def compare(rounds: int) -> dict[str, float]:
-    """Medians of what there is without a log, and of the ratios to it with one of the server, and of all."""
+    """Medians without a log, and how much is done in the same time with one of the servers, and of all."""
     build()
+    callers = Callers()
     found: dict[str, list[float]] = {}
-    with serving():
-        for _ in range(rounds):
-            plain = figures()
-            for name, value in plain.items():
-                found.setdefault(f"{name}: without", []).append(value)
-            for log, what in LOGS.items():
+    for _ in range(rounds):
+        plain = callers.figures()
+        for name, value in plain.items():
+            found.setdefault(f"{name} (µs)", []).append(value)
+        for log, those in LOGS.items():
+            for what in those:
                 vpcctl(f"flow-log create {what} --interval 60")
-                for name, value in figures().items():
-                    found.setdefault(f"{name}: log of the {log}, ratio", []).append(value / plain[name])
+            for name, value in callers.figures().items():
+                found.setdefault(f"{name}, log of the {log}: ratio", []).append(plain[name] / value)
+            for what in those:
                 vpcctl(f"flow-log delete {what}")
+    callers.close()
     vpcctl("vpc delete --name calls")
     return {name: statistics.median(values) for name, values in sorted(found.items())}
-
-
-def figures() -> dict[str, float]:
-    """What is measured, once."""
-    return {"connects/s": rate(2), "Gbit/s": throughput(2), "connects/s, ACL": rate(3)}
 
 
 def reading(machines: int) -> dict[str, float]:
@@ -131,7 +115,7 @@ def reading(machines: int) -> dict[str, float]:
             "read by nft (s)": nft}
 
 
-def main(rounds: str = "5", machines: str = "500") -> None:
+def main(rounds: str = "11", machines: str = "500") -> None:
     """Print the figures."""
     Path(SCRATCH).mkdir(parents=True, exist_ok=True)
     for name, value in (*compare(int(rounds)).items(), *reading(int(machines)).items()):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import statistics
 import subprocess
-from typing import Any
 
 from benchmarks.timing import run, vpcctl
 
@@ -76,17 +75,6 @@ def clear() -> None:
 
 def gigabits(client: str, server: str, address: str) -> float:
     """TCP throughput from one namespace to another (iperf3)."""
-    return float(_sent(client, server, address)["sum_received"]["bits_per_second"]) / 1e9
-
-
-def gigabits_per_core(client: str, server: str, address: str) -> float:
-    """The same for each second of a processor, whatever else the machine does."""
-    report = _sent(client, server, address)
-    used = sum(report["cpu_utilization_percent"][end] for end in ("host_total", "remote_total"))
-    return float(report["sum_received"]["bits_per_second"]) / 1e9 / (used / 100)
-
-
-def _sent(client: str, server: str, address: str) -> dict[str, Any]:
     listening = subprocess.Popen(["ip", "netns", "exec", server, "iperf3", "-s", "-1", "--forceflush"],
                                  stdout=subprocess.PIPE, text=True)
     assert listening.stdout is not None
@@ -94,8 +82,7 @@ def _sent(client: str, server: str, address: str) -> dict[str, Any]:
         continue
     report = json.loads(run("ip", "netns", "exec", client, "iperf3", "-c", address, "-t", str(SECONDS), "-J"))
     listening.communicate()
-    found: dict[str, Any] = report["end"]
-    return found
+    return float(report["end"]["sum_received"]["bits_per_second"]) / 1e9
 
 
 PATHS = {

@@ -3,42 +3,20 @@
 from __future__ import annotations
 
 import json
-import os
 import statistics
 import subprocess
-import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, NamedTuple
 
-from benchmarks import byhand
+from benchmarks import byhand, processor
 from benchmarks.acls import FEW, rules
 from benchmarks.byhand import IPERF
-from benchmarks.connections import PORT, SERVER
+from benchmarks.connections import PORT
 from benchmarks.plumbing import SCRATCH
 from benchmarks.timing import run, vpcctl
 
 CONNECTIONS, SLICES, MEGABYTES = 100, 6, 200
 """In each run: connections in slices, with those of the others between them."""
-
-CLIENT = """
-import socket, struct, sys, time
-print("up", flush=True)
-for line in sys.stdin:
-    address, port, count = line.split()
-    begun = time.process_time()
-    for _ in range(int(count)):
-        one = socket.socket()
-        # A reset instead of a farewell: else all ports would be waiting within seconds.
-        one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        one.connect((address, int(port)))
-        one.close()
-    print(time.process_time() - begun, flush=True)
-"""
-"""Packets pass namespaces in the time of the process that sends them, so the processor's time has all of it.
-
-Unlike seconds, it is the same beside other programs.
-"""
 
 
 class Way(NamedTuple):
@@ -157,60 +135,25 @@ class Street:
 
     def open(self) -> None:
         """Start all of them."""
-        for pair in WAYS.values():
-            for way in pair:
-                for is_bulk, words in ((False, (sys.executable, "-c", SERVER, str(PORT))),
-                                       (True, ("iperf3", "-s", "--forceflush"))):
-                    if (way.server, is_bulk) not in self._servers:
-                        self._servers[way.server, is_bulk] = _started(way.server, *words)
-                if way.client not in self._clients:
-                    self._clients[way.client] = _started(way.client, sys.executable, "-c", CLIENT)
-        talking = [process for (_, is_bulk), process in self._servers.items() if not is_bulk]
-        for process in (*talking, *self._clients.values()):
-            # To wake somebody on another processor takes longer than any rule, and is not always needed.
-            os.sched_setaffinity(process.pid, {max(os.sched_getaffinity(0))})
+        for way in (way for pair in WAYS.values() for way in pair):
+            for is_bulk, start in ((False, processor.answerer), (True, processor.receiver)):
+                if (way.server, is_bulk) not in self._servers:
+                    self._servers[way.server, is_bulk] = start(way.server)
+            if way.client not in self._clients:
+                self._clients[way.client] = processor.dialler(way.client)
 
     def close(self) -> None:
         """End all of them."""
-        for process in (*self._servers.values(), *self._clients.values()):
-            process.kill()
-            process.communicate()
+        processor.end(*self._servers.values(), *self._clients.values())
 
     def connection(self, way: Way) -> float:
         """Microseconds of the processor that a connection takes, at both ends and on the way."""
         client, server = self._clients[way.client], self._servers[way.server, False]
-        assert client.stdin is not None
-        assert client.stdout is not None
-        before = _spent(server.pid)
-        client.stdin.write(f"{way.address} {PORT} {CONNECTIONS}\n")
-        client.stdin.flush()
-        spent = float(client.stdout.readline())
-        return (spent + _spent(server.pid) - before) / CONNECTIONS * 1e6
+        return processor.connection(client, server, way.address, CONNECTIONS)
 
     def megabyte(self, way: Way) -> float:
-        """Microseconds of the processor for a megabyte by TCP (iperf3), at both ends and on the way."""
-        server = self._servers[way.server, True]
-        before = _spent(server.pid)
-        words = ("ip", "netns", "exec", way.client, "iperf3", "-c", way.address, "-n", f"{MEGABYTES}M")
-        process = subprocess.Popen(words, stdout=subprocess.DEVNULL)
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-        assert process.returncode == 0
-        return (usage.ru_utime + usage.ru_stime + _spent(server.pid) - before) / MEGABYTES * 1e6
-
-
-def _started(namespace: str, *words: str) -> subprocess.Popen[str]:
-    process = subprocess.Popen(("ip", "netns", "exec", namespace, *words), stdin=subprocess.PIPE,
-                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    assert process.stdout is not None
-    while not any(word in process.stdout.readline() for word in ("up", "listening")):
-        assert process.poll() is None, words
-    return process
-
-
-def _spent(pid: int) -> float:
-    """Seconds of the processor that a process has had (proc_pid_schedstat: nanoseconds first)."""
-    return int(Path(f"/proc/{pid}/schedstat").read_text().split()[0]) / 1e9
+        """The same for a megabyte."""
+        return processor.megabyte(way.client, self._servers[way.server, True], way.address, MEGABYTES)
 
 
 def compare(rounds: int) -> dict[str, float]:

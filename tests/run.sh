@@ -83,7 +83,8 @@ if [ -n "$mutants" ]; then
     # A mutant may do what the code never would: what it could reach of this host's network is not there.
     isolated=(unshare --net --mount)
     [ "$(id -u)" -eq 0 ] || isolated=(unshare --map-root-user --net --mount)
-    exec "${isolated[@]}" .venv/bin/python -m tests.mutation "$@"
+    # Some tests connect to themselves.
+    exec "${isolated[@]}" sh -c 'ip link set lo up && exec "$@"' sh .venv/bin/python -m tests.mutation "$@"
 fi
 # To start the workers takes a second, which only pays for many tests. More than half of their time they wait: for
 # the kernel, for a packet that must not come.

@@ -145,7 +145,7 @@ def _alone(machine: Machine, ports: set[tuple[int, Transport]], prefix: IPv6Netw
     """
     found = []
     for publish in machine.publishes:
-        fits = publish.is_of(Family.INET) or (prefix is not None and not machine.tap)
+        fits = publish.is_of(Family.INET) or prefix is not None
         if fits and (publish.port, publish.protocol) not in ports:
             ports.add((publish.port, publish.protocol))
             found.append(publish)

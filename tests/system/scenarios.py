@@ -63,6 +63,9 @@ ROUTE = "route-table add-route --vpc vpc1 --name app --to 0.0.0.0/0 --via nat:na
 BOX = "route-table add-route --vpc vpc1 --name app --to 172.16.0.0/16 --via instance:public/web1"
 USE = "route-table associate --vpc vpc1 --subnet more --name app"
 ROUTED = (*PEERED, MORE, GATEWAY, TABLE, ROUTE)
+OUT6 = "route-table add-route --vpc vpc1 --name app --to ::/0 --via egress-only"
+BOX6 = "route-table add-route --vpc vpc1 --name app --to 2600::/16 --via instance:public/web1"
+ROUTED6 = (*DUAL, SIX, MORE, TABLE, OUT6)
 APPLIED = (*NAT, POLICY, RUN, WEB, MORE, *VPC2)
 UNIT = "restore --install-unit --unit-dir /run"
 NO_UNIT = "restore --remove-unit --unit-dir /run"
@@ -180,6 +183,8 @@ SCENARIOS = (
     Scenario(FOUR, (*DUAL, SIX, GUEST), "no IPv6"),
     Scenario(MORE, (*DUAL, SIX), "IPv6"),
     Scenario("restore", (*DUAL, SIX), "IPv6", damage=REBOOT),
+    Scenario(SIX, (*DUAL, VIRTUAL), "IPv6 of a tap"),
+    Scenario(FOUR, (*DUAL, SIX, VIRTUAL), "no IPv6 of a tap"),
     Scenario(MORE, PEERED),
     Scenario(MORE, NAT, "half-made", crash=MORE),
     Scenario("subnet add --vpc vpc1 --name range --cidr 10.0.4.0/24 --bare", NAT),
@@ -192,6 +197,7 @@ SCENARIOS = (
     Scenario(VIRTUAL, (*PEERED, POLICY), "a tap"),
     Scenario(VIRTUAL, (*SUBNET, POLICY), "half-made tap", crash=VIRTUAL),
     Scenario(GONE, (*PEERED, POLICY, VIRTUAL), "a tap"),
+    Scenario(VIRTUAL, (*DUAL, SIX, POLICY), "a tap with IPv6"),
     Scenario("restore", (*SUBNET, POLICY, GUEST), "unmounted", damage="ip netns del vpc1-public.lab"),
     Scenario(LIMIT, PEERED),
     Scenario(LIMIT, SUBNET, "half-made", crash=LIMIT),
@@ -203,6 +209,8 @@ SCENARIOS = (
     Scenario(COPIES[-1], COPIES[:-1], "plain"),
     Scenario(UNMIRROR, COPIES),
     Scenario("restore", COPIES, "mirrors", damage="ip -n vpc1 link del copy1; ip -n vpc1 link del copy2"),
+    Scenario("restore --from-kernel", (*COPIES, LIMIT), "mirrors from the kernel", damage=LOSE,
+             by_hand=UNKNOWN),
     Scenario("subnet set --vpc vpc1 --name public --type private", (*PEERED, MORE, RUN)),
     Scenario("subnet delete --vpc vpc1 --name public", (*PEERED, RUN)),
     Scenario("nat enable --vpc vpc1", (*SUBNET, *VPC2)),
@@ -265,6 +273,12 @@ SCENARIOS = (
     Scenario("route-table dissociate --vpc vpc1 --subnet more", (*ROUTED, USE)),
     Scenario("peer delete --vpc1 vpc1 --vpc2 vpc2", (*ROUTED, USE, MACHINE, BOX), "route tables"),
     Scenario("restore", (*ROUTED, USE), "route tables", damage=REBOOT),
+    Scenario(OUT6, (*DUAL, SIX, MORE, TABLE, USE), "IPv6"),
+    Scenario(BOX6, (*ROUTED6, USE, MACHINE), "middlebox of IPv6"),
+    Scenario("route-table delete-route --vpc vpc1 --name app --to ::/0", (*ROUTED6, USE), "IPv6"),
+    Scenario(USE, (*ROUTED6, MACHINE, BOX6), "IPv6"),
+    Scenario(USE, ROUTED6, "IPv6, half-made", crash=USE),
+    Scenario("restore", (*ROUTED6, USE), "route tables of IPv6", damage=REBOOT + FLUSH6),
     Scenario(DNS, (*PEERED, POLICY)),
     Scenario(DNS, SUBNET, "half-made", crash=DNS),
     Scenario(f"{DNS} --domain other.internal --forward 1.1.1.1", NAMED, "another domain"),

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import pytest
 from host import Host
+from pump import plugged
 from test_dhcp import CLIENTS, DENY, TELL, got
 
 SPACE, MAC, ADDRESS = "vpc1-private.vm", "02:10:0a:00:02:04", "10.0.2.4"
-WHERE = "--vpc vpc1 --subnet private --name vm"
+SITE, WHERE = "vpc1/private/vm", "--vpc vpc1 --subnet private --name vm"
 KILL = ("for pid in $(ip netns pids vpc1); do grep -qs dnsmasq /proc/$pid/comm && kill -9 $pid; done; "
         "sleep 0.5")
 COUNT = """nft -f - <<'END'
@@ -22,13 +20,7 @@ END"""
 
 def plug(host: Host, mac: str = MAC, tap: str = "vm0") -> int:
     """Give the namespace `guest` the other end of the tap."""
-    script = str(Path(__file__).with_name("pump.py"))
-    said = f"{host.scratch}/pump"
-    host.sh(f"rm -f {said}")
-    pid = host.start(SPACE, sys.executable, script, tap, "guest", "eth0", mac, output=said)
-    host.wait_until(lambda: host.run("cat", said).out != "", "the guest has its link")
-    assert host.run("cat", said).out == "ready\n"
-    return pid
+    return plugged(host, SPACE, mac, tap)
 
 
 @pytest.fixture
@@ -175,3 +167,29 @@ def test_dhcp_comes_to_a_guest_that_exists_and_moves_with_it(virtual: Host) -> N
     assert virtual.do("status").out == "in sync\n"
     virtual.do("instance delete --vpc vpc1 --subnet private --name vm")
     virtual.sh("ip netns del guest; rm -rf /run/told /run/tell")
+
+
+def test_a_guest_that_asks_in_vain_is_told_where_ports_are_not_guarded(host: Host) -> None:
+    nft = host.scratch / "nft"
+    nft.write_text("#!/bin/sh\necho 'Error: Could not process rule: Operation not supported' >&2\nexit 1\n")
+    nft.chmod(0o755)
+    host.environment["PATH"] = f"{host.scratch}:{host.sh('printf %s $PATH')}"
+    host.do("vpc create --name vpc1 --cidr 10.0.0.0/16")
+    host.do("subnet add --vpc vpc1 --name private --cidr 10.0.2.0/24")
+    host.do("dns enable --vpc vpc1")
+    warned = f"vpcctl: {SITE} gets no address by DHCP: where ports are not guarded, nothing carries"
+    assert warned not in host.do(f"instance attach {WHERE} --tap vm0").err
+    for line in ("dhcp enable --vpc vpc1", "dhcp disable --vpc vpc1", "dhcp enable --vpc vpc1"):
+        assert host.do(line).err.count(warned) == ("enable" in line)
+    assert warned not in host.do("instance add --vpc vpc1 --subnet private --name plain").err, "told once"
+    host.do(f"instance detach {WHERE}")
+    assert f"Set {ADDRESS} in the guest" in host.do(f"instance attach {WHERE} --tap vm0").err
+    assert any(SITE in note for note in host.do("status --json").json["status"]["notes"])
+    del host.environment["PATH"]
+    host.do("restore")
+    assert host.do("status --json").json["status"]["notes"] == []
+    host.sh(f"ip netns add guest; ip -n guest link set lo up; cat >/run/tell <<'EOF'\n{TELL}EOF\n"
+            "chmod +x /run/tell")
+    plug(host)
+    assert got(host, "udhcpc", "guest") == ADDRESS
+    tidy(host)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,21 +29,28 @@ HTTPD = "bb /bin/busybox httpd -f -p 80 -h /"
 PROGRAMS = replace(DOCKER, also=("busybox", "compose"))
 
 
-@pytest.fixture
-def docker(tmp_path: Path) -> Iterator[Host]:
-    """A host with dockerd, our driver, an image and a VPC."""
+@contextmanager
+def dockered(tmp_path: Path, image: str = IMAGE) -> Iterator[Host]:
+    """A host with dockerd, our driver and an image."""
     if lacks := missing(PROGRAMS):
         pytest.skip(f"beside other programs: {lacks}")
     place = Street(tmp_path, PROGRAMS)
     host = place.host
     try:
         host.environment["PATH"] = f"/usr/bin:{host.sh('printf %s $PATH')}"
-        bash(host, f"{IMAGE}\n{DRIVER}\n{DOCKERD}\ndocker import /run/image.tar bb >/dev/null")
-        make_vpc(host)
+        bash(host, f"{image}\n{DRIVER}\n{DOCKERD}\ndocker import /run/image.tar bb >/dev/null")
         yield host
         bash(host, END.format("dockerd", "") + END.format("driver", ""))
     finally:
         place.close()
+
+
+@pytest.fixture
+def docker(tmp_path: Path) -> Iterator[Host]:
+    """The same with a VPC."""
+    with dockered(tmp_path) as host:
+        make_vpc(host)
+        yield host
 
 
 def addresses(host: Host) -> set[object]:

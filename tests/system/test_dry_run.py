@@ -35,6 +35,8 @@ CASES: dict[str, tuple[tuple[str, ...], str]] = {
     "deploy stop": (FULL, "deploy stop --vpc vpc1 --subnet private --name worker"),
     "subnet delete": (FULL, "subnet delete --vpc vpc1 --name public"),
     "flow-log create": (MADE, "flow-log create --vpc vpc1 --interval 600"),
+    "mirror create": (MADE, "mirror create --vpc vpc1 --subnet public --to private"),
+    "instance set": (MADE, "instance set --vpc vpc1 --subnet public --bandwidth 100mbit"),
     "flow-log delete": ((*MADE, "flow-log create --vpc vpc1"), "flow-log delete --vpc vpc1"),
     "vpc delete": (FULL, "vpc delete --name vpc1"),
 }
@@ -119,3 +121,20 @@ def test_nothing_to_do_prints_nothing(hosts: list[Host]) -> None:
     made(host, MADE[:1])
     assert host.do(f"{MADE[0]} --dry-run").out == ""
     assert host.do(f"{MADE[0]} --dry-run --json").json["commands"] == []
+
+
+@pytest.mark.parametrize("case", ["subnet add", "peer create", "mirror create", "instance set",
+                                  "flow-log create"])
+def test_pasted_it_is_ours_and_not_in_the_record(hosts: list[Host], case: str) -> None:
+    """The command itself takes over nothing; it says how what was typed gets into the record."""
+    host, (before, line) = hosts[0], CASES[case]
+    made(host, before)
+    host.run("bash", stdin=host.do(f"{line} --dry-run").out)
+    refused = host.vpcctl(*line.split())
+    assert refused.code == 1
+    assert "bears vpcctl's mark, but is not in the record" in refused.err
+    assert "Hint: adopt it: vpcctl restore --from-kernel; or remove it" in refused.err
+    adopted = host.do("restore --from-kernel")
+    assert "marked as vpcctl's" not in adopted.err
+    assert host.do(line).out.startswith("unchanged: ")
+    assert host.do("status").out == "in sync\n"

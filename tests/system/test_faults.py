@@ -25,7 +25,9 @@ SAME = {"--dry-run", "--json", "--verbose", "--help"}
 """Flags with which a command does the same, or nothing."""
 
 
-MEET = 7
+MEET = 4
+"""As many commands meet each kind of fault by default."""
+
 COMMANDS = sum(not scenario.case for scenario in SCENARIOS)
 
 UNDOING = ("undoing", False)
@@ -33,7 +35,7 @@ UNDOING = ("undoing", False)
 
 
 def chosen(kinds: list[Kind], scenario: Scenario, dice: random.Random) -> list[Kind]:
-    """All of them in the long run; else so many that about seven commands meet each kind in every run."""
+    """All of them in the long run; else so many that about MEET commands meet each kind in every run."""
     if LONG or SLOW and not scenario.case:
         return kinds
     return dice.sample(kinds, -(-len(kinds) * MEET // COMMANDS))

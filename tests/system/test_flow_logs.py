@@ -443,6 +443,29 @@ def test_what_is_not_known_is_said(logged: Host) -> None:
     assert 0 < len(found) < 4
 
 
+def test_status_lists_tables_that_are_alike_once_and_finds_the_other_one(logged: Host) -> None:
+    for number in range(4):
+        logged.do(f"instance add --vpc vpc1 --subnet public --name web{number}")
+    nft = logged.sh("command -v nft").strip()
+    logged.write("nft", f"#!/bin/sh\necho $* >>{logged.scratch}/asked\nexec {nft} \"$@\"\n")
+    logged.sh(f"chmod +x {logged.scratch}/nft")
+    logged.environment["PATH"] = f"{logged.scratch}:{logged.sh('printf %s $PATH')}"
+    send(logged, "vpc1-public", PRIVATE, 99)
+    assert logged.do("status").out == "in sync\n"
+    assert logged.sh(f"grep -c vpcctl-flows {logged.scratch}/asked") == "1\n"
+    for change, says in (("flush chain inet vpcctl-flows in-open", "its rules differ"),
+                         ("add chain inet vpcctl-flows more", "its chains differ"),
+                         ("add set inet vpcctl-flows more { type ipv4_addr; }", "its sets differ"),
+                         ("delete table inet vpcctl-flows", "")):
+        logged.sh(f"nft '{change}'", "vpc1-public.web2")
+        found = logged.vpcctl("status", "--json").json["status"]["findings"]
+        assert [(one["what"], one["detail"]) for one in found] == [
+            ("counters of flows in vpc1-public.web2", says)]
+        logged.do("restore")
+    assert logged.do("status").out == "in sync\n"
+    del logged.environment["PATH"]
+
+
 COUNTED = "elements = { 192.0.2.1 . 192.0.2.2 . udp . 1 . 2 counter packets 3 bytes 99 }"
 SPOILED = {
     "without counters": (r"s/^\t\tcounter$//", COUNTED.partition(" counter")[0] + " }"),
@@ -533,7 +556,7 @@ def test_a_lost_record_is_rebuilt_with_its_logs(logged: Host) -> None:
     before = logged.do("flow-log list --json").out
     pids = collector(logged)
     logged.sh("rm /var/lib/vpcctl/state.json*")
-    logged.do("restore --from-kernel")
+    assert "flow-logs" not in logged.do("restore --from-kernel").err
     assert logged.do("flow-log list --json").out == before
     assert logged.do("status").out == "in sync\n"
     assert collector(logged) == pids
@@ -554,6 +577,36 @@ def test_a_file_has_logs_and_the_plan_names_them(host: Host) -> None:
         network["vpcs"]["vpc1"]["flow_logs"] = [wrong]
         done = host.vpcctl("apply", "-f", "-", stdin=json.dumps(network))
         assert (done.code, says in done.err) == (2, True), done
+
+
+def test_another_format_begins_another_file(logged: Host) -> None:
+    """Also if the collector does not run meanwhile; what is shown has one format, too."""
+    def held(name: str) -> set[str]:
+        return {line[:2] for line in logged.sh(f"cat {FOLDER}/{name} 2>/dev/null || true").splitlines()}
+
+    network = yaml.safe_load(logged.do("export").out)
+    was, now = ("json", "{\""), ("v2", "2 ")
+    until(lambda: held("vpc1.log"), "no record")
+    for stops in (False, True):
+        network["vpcs"]["vpc1"]["flow_logs"] = [{"interval": 1, "format": now[0]}]
+        keeper = collector(logged)[0]
+        if stops:
+            logged.sh(f"kill -9 {keeper}")
+        done = logged.do("apply -f -", stdin=json.dumps(network))
+        assert f"~ flow log vpc1/*: format: {was[0]} → {now[0]}" in done.out + done.err
+        if stops:
+            logged.do("restore")
+        until(lambda wanted=now[1]: held("vpc1.log") == {wanted}, f"no record as {now[0]}")
+        assert held("vpc1.log.1") == {was[1]}
+        shown = logged.do("flow-log show --vpc vpc1").out
+        assert {line[:2] for line in shown.splitlines()} == {now[1]}
+        was, now = now, was
+    file = logged.scratch / "followed"
+    logged.start("", str(CHECKOUT / "vpcctl"), "flow-log", "show", "--vpc", "vpc1", "-f", output=str(file))
+    until(lambda: len(file.read_text().splitlines()) > len(shown.splitlines()), "nothing comes")
+    assert {line[:2] for line in file.read_text().splitlines()} == {was[1]}
+    logged.do("flow-log delete --vpc vpc1")
+    assert not logged.sh(f"ls {FOLDER} 2>/dev/null || true")
 
 
 def test_the_emergency_clean_up_leaves_no_log(logged: Host) -> None:

@@ -128,27 +128,27 @@ def udp(source: str, target: str, name: str, port: int = 7) -> bytes:
     return packet(source, target, 17, struct.pack("!HHHH", port, 7, 8 + len(data), 1) + data)
 
 
-def forged(target: str, address: str) -> dict[str, bytes]:
-    """What nobody may send, each with its name; by vpc1-private."""
+def forged(target: str, address: str, own: str = PRIVATE, mine: str = MINE) -> dict[str, bytes]:
+    """What nobody may send, each with its name; by vpc1-private, or a machine with that address and MAC."""
     about = socket.inet_pton(socket.AF_INET6, PUBLIC)
     quoted = packet(PUBLIC, OTHER, 17, struct.pack("!HHHH", 7, 7, 8, 0))
     found = {name: udp(source, address, name) for name, source in {
         "another's address": PUBLIC, "the router's address": ROUTER, "a free address": f"{P}02::77",
         "link-local": "fe80::2", "no address": "::", "an address outside": "2001:db8::1",
         "a peer's": OTHER, "mapped": "::ffff:10.0.2.2"}.items()}
-    found["a DHCP server"] = udp(PRIVATE, address, "a DHCP server", 547)
+    found["a DHCP server"] = udp(own, address, "a DHCP server", 547)
     for kind, name in ((130, "a listener query"), (131, "a listener report"), (132, "a listener's end"),
                        (133, "a solicitation for routers"), (134, "a router's advertisement"),
                        (135, "a solicitation"), (136, "an advertisement"), (137, "a redirect"),
                        (143, "a new listener report")):
-        found[name] = icmp(PRIVATE, address, kind, bytes(4) + about + named(name))
-    found["a hidden advertisement"] = packet(PRIVATE, address, 0, bytes((58, 0, 1, 4, 0, 0, 0, 0)) + icmp(
-        PRIVATE, address, 136, bytes(4) + about + named("a hidden advertisement"))[40:])
+        found[name] = icmp(own, address, kind, bytes(4) + about + named(name))
+    found["a hidden advertisement"] = packet(own, address, 0, bytes((58, 0, 1, 4, 0, 0, 0, 0)) + icmp(
+        own, address, 136, bytes(4) + about + named("a hidden advertisement"))[40:])
     found["an error about others"] = icmp(
-        PRIVATE, address, 1, bytes(4) + quoted + named("an error about others"))
-    frames = {name: ether(MINE, target, IPV6, one) for name, one in found.items()}
-    frames["another's MAC"] = ether(HIS, target, IPV6, udp(PRIVATE, address, "another's MAC"))
-    frames["a VLAN tag"] = ether(MINE, target, 0x8100, b"\0\7\x86\xdd" + udp(PRIVATE, address, "a VLAN tag"))
+        own, address, 1, bytes(4) + quoted + named("an error about others"))
+    frames = {name: ether(mine, target, IPV6, one) for name, one in found.items()}
+    frames["another's MAC"] = ether(HIS, target, IPV6, udp(own, address, "another's MAC"))
+    frames["a VLAN tag"] = ether(mine, target, 0x8100, b"\0\7\x86\xdd" + udp(own, address, "a VLAN tag"))
     return frames
 
 
@@ -300,6 +300,24 @@ def test_a_subnet_with_a_route_table_of_ones_own_has_ipv6_inside_only(dual: Host
     assert not pings(dual, "vpc1-public", OTHER)
     assert not pings(dual, "vpc2-public", PUBLIC)
     assert pings(dual, "vpc1-private", OTHER)
+
+
+@needs_force
+@pytest.mark.parametrize("by_script", [False, True])
+def test_a_link_that_was_renamed_gets_its_switch_back(dual: Host, by_script: bool) -> None:
+    dual.sh("ip netns add isp; ip link add lan0 type veth peer name lan netns isp; ip link set lan0 up; "
+            "ip -n isp link set lan up; ip addr add 192.0.2.2/32 dev lan0")
+    dual.do("nat enable --vpc vpc1 --interface lan0")
+    assert host_setting(dual, "net.ipv6.conf.lan0.force_forwarding") == "1"
+    dual.sh("ip link set lan0 down; ip link set lan0 name wan0; ip link set wan0 up")
+    dual.sh("ip link add lan0 type bridge; sysctl -qw net.ipv6.conf.lan0.force_forwarding=1")
+    if by_script:
+        dual.sh(f"{CHECKOUT}/cleanup.sh --yes; rm /var/lib/vpcctl/state.json.*")
+    else:
+        dual.do("nat disable --vpc vpc1")
+    assert host_setting(dual, "net.ipv6.conf.wan0.force_forwarding") == "0"
+    assert host_setting(dual, "net.ipv6.conf.lan0.force_forwarding") == "1", "that is another's"
+    dual.sh("ip link del wan0; ip link del lan0; ip netns del isp")
 
 
 ADVERTISE = """

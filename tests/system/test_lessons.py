@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -148,10 +149,13 @@ def test_without_its_network_no_shell_is_opened() -> None:
     assert "opened" not in done.stdout
 
 
-@pytest.fixture
-def terminal() -> Iterator[Terminal]:
-    """One in which a lesson was started."""
-    opened = Terminal(["env", "SHELL=/bin/bash", "HOME=/nowhere", *START])
+@pytest.fixture(params=["bash", "zsh", "fish"])
+def terminal(request: pytest.FixtureRequest) -> Iterator[Terminal]:
+    """One with a person's shell in which a lesson was started."""
+    shell = shutil.which(request.param)
+    if shell is None:
+        pytest.skip(f"beside other programs: {request.param}")
+    opened = Terminal(["env", f"SHELL={shell}", "HOME=/nowhere", *START])
     yield opened
     opened.close()
 
@@ -177,6 +181,32 @@ def test_a_repair_past_the_record_is_accepted_with_a_note(host: Host) -> None:
     assert (found["solved"], found["in_sync"], found["hints"]) == (True, False, 1)
     host.do("restore")
     assert "recorded" not in host.do("lesson check").err
+    leave(host)
+
+
+BY_HAND = """
+ip netns add mine
+iptables -A FORWARD -s 10.9.0.0/16 -j ACCEPT
+iptables -t mangle -A PREROUTING -j MARK --set-mark 7
+ip6tables -P FORWARD DROP
+ip6tables -A INPUT -p tcp --dport 80 -j DROP
+nft add table inet mine
+nft 'add chain inet mine in { type filter hook input priority 0; policy drop; }'
+sysctl -qw net.ipv4.ip_forward=0 net.ipv4.conf.all.rp_filter=1 net.ipv4.icmp_echo_ignore_all=1
+sysctl -qw net.ipv6.conf.all.forwarding=1 net.ipv6.conf.eth0.accept_ra=2
+"""
+
+
+@pytest.mark.parametrize("who", ["root", "user"])
+def test_what_was_done_by_hand_ends_with_the_lesson(make_host: Callable[..., Host], rootless: tuple[str, ...],
+                                                    who: str) -> None:
+    host = make_host(*(rootless if who == "user" else ()))
+    host.do("lesson start nat")
+    host.sh(BY_HAND)
+    leave(host)
+    # The fixture compares the whole host with what it was.
+    host.do("lesson start ipv6")
+    solve(host)
     leave(host)
 
 

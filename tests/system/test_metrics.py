@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from host import Host
 from prometheus_client import parser
@@ -123,3 +125,40 @@ def test_node_exporters_format_reads_it_too(host_with_nat: Host) -> None:
     names = {one.name for family in parser.text_string_to_metric_families(Seen(host_with_nat).text)
              for one in family.samples}
     assert {"vpcctl_in_sync", "vpcctl_machine_receive_bytes_total"} <= names
+
+
+def test_flow_logs_show_what_is_written_and_what_is_lost(host_with_nat: Host) -> None:
+    host = host_with_nat
+    assert "flow_log" not in host.do("metrics").out
+    host.do("flow-log create --vpc vpc1 --interval 1")
+    host.do("flow-log create --vpc vpc1 --subnet db --interval 600")
+    whole, db = {"vpc": "vpc1", "subnet": "", "instance": ""}, {"vpc": "vpc1", "subnet": "db", "instance": ""}
+
+    def lines() -> int:
+        return len(host.do("flow-log show --vpc vpc1").out.splitlines())
+
+    def agrees() -> bool:
+        before, seen, after = lines(), Seen(host), lines()
+        return 0 < before == after == seen("flow_log_records_total", **whole)
+
+    host.wait_until(lambda: "flow_log_records_total" in host.do("metrics").out, "something is written")
+    host.wait_until(agrees, "the number of records is that of the lines")
+    seen = Seen(host)
+    assert seen("flow_log_records_total", **db) == 0, "nothing is written yet"
+    assert 0 <= time.time() - seen("flow_log_last_reading_timestamp_seconds") < 15
+    assert seen("flow_log_skipped_records_total", **whole) == 0
+    assert seen("flow_log_lost_packets_total", **db) == 0
+    # A set with room for two flows, of six.
+    table = host.sh("nft list table inet vpcctl-flows", DB).replace("size 65536", "size 2")
+    host.sh(f"nft -f - <<'EOF'\ndelete table inet vpcctl-flows\n{table}\nEOF", DB)
+    host.wait_until(lambda: Seen(host)("flow_log_skipped_records_total", **whole) > 0, "it was made again")
+    for port in range(1, 7):
+        host.inside(PUBLIC, "bash", "-c", f"echo >/dev/udp/10.0.2.2/{port}")
+    host.wait_until(lambda: Seen(host)("flow_log_lost_packets_total", **db) >= 4, "packets are lost")
+    seen = Seen(host)
+    assert seen("flow_log_lost_packets_total", vpc="vpc1", subnet="public") == 0
+    # Who ends it does not set it back.
+    host.sh("ip netns pids vpcctl.flow-logs | tail -n 1 | xargs kill -9")
+    host.wait_until(agrees, "it goes on")
+    assert Seen(host)("flow_log_lost_packets_total", **db) == seen("flow_log_lost_packets_total", **db)
+    host.do("restore")

@@ -14,7 +14,7 @@ from test_publish_six import WEB, refusing, seen
 from test_publish_six import dual as dual
 
 ALL = "net.ipv6.conf.all.forwarding"
-HEARS = "net.ipv6.conf.lan0.accept_ra"
+HEARS, BEGIN = (f"net.ipv6.conf.{link}.accept_ra" for link in ("lan0", "default"))
 SWITCH = "/proc/sys/net/ipv6/conf/all/force_forwarding"
 AS_BEFORE = f"""sysctl -qw {ALL}=0 net.ipv4.ip_forward=0
 for file in $(grep -lx 2 /proc/sys/net/ipv6/conf/*/accept_ra); do echo 1 >$file; done"""
@@ -39,16 +39,16 @@ def older(dual: Host) -> Iterator[Host]:
             "rm -r /run/hidden /run/mount")
 
 
-def routed(host: Host) -> bool:
+def routed(host: Host, link: str = "lan0") -> bool:
     """Whether the advertised route is there."""
-    return "proto ra" in host.sh("ip -6 route show default dev lan0")
+    return "proto ra" in host.sh(f"ip -6 route show default dev {link}")
 
 
-def hears(host: Host) -> bool:
+def hears(host: Host, link: str = "lan0", router: str = "isp") -> bool:
     """Whether the host has the route once its router has advertised it anew."""
-    host.sh("ip -6 route del default dev lan0 2>/dev/null || true")
-    host.inside("isp", "python3", "-c", LOW)
-    return routed(host)
+    host.sh(f"ip -6 route del default dev {link} 2>/dev/null || true")
+    host.inside(router, "python3", "-c", LOW)
+    return routed(host, link)
 
 
 def test_without_this_the_route_would_go(older: Host) -> None:
@@ -72,10 +72,63 @@ def test_nat_lets_machines_out_and_the_host_keeps_its_route(older: Host) -> None
     assert ALL not in older.do("nat enable --vpc vpc2").err
     older.do("nat disable --vpc vpc2")
     older.do("nat disable --vpc vpc1")
-    assert (host_setting(older, ALL), host_setting(older, HEARS)) == ("0", "1")
+    assert [host_setting(older, key) for key in (ALL, HEARS, BEGIN)] == ["0", "1", "1"]
     assert not pings(older, "vpc1-public", INTERNET[0])
     assert routed(older)
     older.wait_until(lambda: hears(older), "advertisements count as before")
+
+
+@pytest.fixture
+def later(older: Host) -> Iterator[Host]:
+    """The same, where NAT was enabled before the host got a second such link."""
+    older.do("nat enable --vpc vpc1")
+    older.sh("ip netns add other-isp; ip link add lan1 type veth peer name lan netns other-isp; "
+             "ip link set lan1 up; ip -n other-isp link set lan up")
+    yield older
+    older.sh("ip link del lan1; ip netns del other-isp")
+
+
+def test_a_link_that_comes_later_hears_its_router_too(later: Host) -> None:
+    later.wait_until(lambda: hears(later, "lan1", "other-isp"), "the route is there")
+    later.do("status")
+    later.do("nat disable --vpc vpc1")
+    assert host_setting(later, BEGIN) == "1"
+    later.wait_until(lambda: hears(later, "lan1", "other-isp"), "advertisements still count")
+
+
+def test_a_link_that_is_deaf_by_now_is_named_and_mended(later: Host) -> None:
+    later.sh(f"sysctl -qw net.ipv6.conf.lan1.accept_ra=1 {BEGIN}=1")
+    assert not hears(later, "lan1", "other-isp")
+    told = later.vpcctl("status").out
+    assert "default/accept_ra is 1, not 2" in told
+    assert "lan1/accept_ra is 1, not 2" in told
+    later.sh(later.do("restore --dry-run").out)
+    later.do("status")
+    later.sh(f"sysctl -qw net.ipv6.conf.lan1.accept_ra=1 {BEGIN}=1")
+    later.do("restore")
+    later.do("status")
+    later.wait_until(lambda: hears(later, "lan1", "other-isp"), "the route is there")
+    # A bridge's port hears nothing: the bridge does.
+    later.sh("ip link add br9 type bridge; ip link set lan1 master br9; "
+             "sysctl -qw net.ipv6.conf.lan1.accept_ra=1")
+    later.do("status")
+    later.sh("ip link del br9; sysctl -qw net.ipv6.conf.lan1.accept_ra=2")
+    later.do("nat disable --vpc vpc1")
+    assert [host_setting(later, key) for key in (ALL, BEGIN, HEARS, HEARS.replace("0", "1"))] == [*"0111"]
+
+
+@pytest.mark.parametrize("by_script", [False, True])
+def test_a_link_that_was_renamed_gets_its_setting_back(older: Host, by_script: bool) -> None:
+    older.do("nat enable --vpc vpc1")
+    older.sh("ip link set lan0 down; ip link set lan0 name wan0; ip link set wan0 up")
+    renamed = HEARS.replace("lan0", "wan0")
+    assert host_setting(older, renamed) == "2"
+    if by_script:
+        older.sh(f"{CHECKOUT}/cleanup.sh --yes; rm /var/lib/vpcctl/state.json.*")
+    else:
+        older.do("nat disable --vpc vpc1")
+    assert [host_setting(older, key) for key in (ALL, BEGIN, renamed)] == ["0", "1", "1"]
+    older.sh("ip link set wan0 down; ip link set wan0 name lan0; ip link set lan0 up")
 
 
 def test_published_ports_need_it_too(older: Host) -> None:
@@ -133,7 +186,7 @@ def test_cleanup_and_a_rebuilt_record(older: Host) -> None:
     assert older.do("export").out == before
     older.sh("mv /run/kept/state.json* /var/lib/vpcctl; rmdir /run/kept")
     older.sh(f"{CHECKOUT}/cleanup.sh --yes; rm /var/lib/vpcctl/state.json.*")
-    assert (host_setting(older, ALL), host_setting(older, HEARS)) == ("0", "1")
+    assert [host_setting(older, key) for key in (ALL, HEARS, BEGIN)] == ["0", "1", "1"]
     assert routed(older)
 
 

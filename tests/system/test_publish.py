@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from host import CANARY, CHECKOUT, UPLINK, Host
+from host import CANARY, CHECKOUT, REFUSED, UPLINK, Host
 
 CLEANUP = CHECKOUT / "cleanup.sh"
 WEB, NAMES, DEEP = f"{UPLINK}:8080", f"{UPLINK}:5353/udp", f"{UPLINK}:8081"
@@ -492,11 +492,11 @@ ELSE = ("udp dport 8080 dnat to 192.168.77.2", "tcp dport 8081 dnat to 192.168.7
 """Those that don't, or not for clients from outside."""
 
 
-def foreign(host: Host, family: str, rule: str) -> None:
+def foreign(host: Host, family: str, rule: str, priority: int = -110) -> None:
     """A table of somebody else's with that rule, and a chain to which it may jump."""
     host.sh(f"nft -f - <<'E'\ntable {family} foreign {{\n"
             " chain more {\n ip protocol tcp dnat to 192.168.77.2:90\n }\n"
-            f" chain pre {{ type nat hook prerouting priority -110;\n {rule}\n }}\n}}\nE")
+            f" chain pre {{ type nat hook prerouting priority {priority};\n {rule}\n }}\n}}\nE")
 
 
 @pytest.mark.parametrize(("family", "rule"), FOREIGN.values(), ids=FOREIGN)
@@ -518,4 +518,28 @@ def test_other_rules_of_nft_are_no_hindrance(vpc1: Host, rule: str) -> None:
     vpc1.do("publish add --vpc vpc1 --subnet public --port 8080:80")
     vpc1.listen("vpc1-public", "80")
     vpc1.reaches("internet", WEB)
+    vpc1.sh("nft delete table ip foreign")
+
+
+BEHIND = -90
+"""The priority of firewalld's chain, behind that of iptables."""
+
+
+@pytest.mark.parametrize("rule", [FOREIGN["all ports"][1], FOREIGN["by a jump"][1]])
+def test_a_rule_for_all_ports_behind_ours_is_no_hindrance(vpc1: Host, rule: str) -> None:
+    foreign(vpc1, "ip", rule, BEHIND)
+    vpc1.do("publish add --vpc vpc1 --subnet public --port 8080:80")
+    vpc1.listen("vpc1-public", "80")
+    vpc1.listen("", "9090")
+    vpc1.reaches("internet", WEB)
+    # All other ports are still led to where the host has no way.
+    assert vpc1.probe(("internet", f"{UPLINK}:9090"))[0].verdict == REFUSED
+    vpc1.sh("nft delete table ip foreign")
+    vpc1.reaches("internet", f"{UPLINK}:9090")
+
+
+def test_a_rule_behind_ours_for_the_port_would_lose_it(vpc1: Host) -> None:
+    foreign(vpc1, *FOREIGN["its port"], BEHIND)
+    vpc1.refused("publish add --vpc vpc1 --subnet public --port 8080:80",
+                 says="a rule of the host already leads tcp port 8080 elsewhere: nft chain ip foreign pre")
     vpc1.sh("nft delete table ip foreign")

@@ -8,6 +8,8 @@ import sys
 
 import pytest
 from host import Host
+from test_limits import FREE, LIMITED, check_limited
+from test_mirrors import sent
 
 STORE = "/var/lib/vpcctl"
 HOLD = "import fcntl, sys, time; file = open(sys.argv[1], 'a+'); fcntl.flock(file, fcntl.LOCK_EX); "
@@ -72,6 +74,54 @@ def test_network_acls_and_machines_at_once(host: Host) -> None:
     host.never_reaches("vpc1-s3.m", "10.0.2.4:80")
 
 
+def test_routes_of_both_families_and_machines_at_once(host: Host) -> None:
+    """Subnets get and lose a table while it gets and loses routes, and machines come behind it."""
+    near, far, old = "fd00:0:0:100::/56", "fd00:0:0:200::/56", "fd00:0:0:300::/64"
+    host.do("apply -f -", stdin=json.dumps({"version": 2, "vpcs": {
+        "vpc1": {"cidr": "10.0.0.0/16", "ipv6": near,
+                 "route_tables": {"app": {"routes": {old: "blackhole"}}}, "subnets": {
+                     f"s{number}": {"cidr": f"10.0.{number}.0/24", "ipv6": f"fd00:0:0:10{number}::/64",
+                                    **({"route_table": "app"} if number % 2 else {})}
+                     for number in range(1, 5)}},
+        "vpc2": {"cidr": "10.2.0.0/16", "ipv6": far, "subnets": {
+            "s": {"cidr": "10.2.1.0/24", "ipv6": "fd00:0:0:201::/64"},
+            "t": {"cidr": "10.2.2.0/24", "ipv6": "fd00:0:0:202::/64"}}}},
+        "peerings": [["vpc1", "vpc2"]]}))
+    host.sh(f"""
+        for n in 1 2 3 4; do
+            [ $((n % 2)) = 0 ] && verb="associate --name app" || verb=dissociate
+            vpcctl route-table $verb --vpc vpc1 --subnet s$n & jobs="$jobs $!"
+            vpcctl instance add --vpc vpc1 --subnet s$n --name m & jobs="$jobs $!"
+        done
+        route="--vpc vpc1 --name app --to"
+        vpcctl route-table add-route $route fd00:0:0:201::/64 --via peer:vpc2 & jobs="$jobs $!"
+        vpcctl route-table add-route $route 10.2.2.0/24 --via peer:vpc2 & jobs="$jobs $!"
+        vpcctl route-table delete-route $route {old} & jobs="$jobs $!"
+        for job in $jobs; do wait $job; done""")
+    assert host.do("status").out == "in sync\n"
+    led, free = (("vpc1-s2", "vpc1-s2.m", "vpc1-s4.m"), ("vpc1-s1", "vpc1-s3.m"))
+    for space in led:
+        host.reaches(space, "fd00:0:0:201::2", "10.2.2.2")
+        host.never_reaches(space, "fd00:0:0:202::2", "10.2.1.2")
+    for space in free:
+        host.reaches(space, "fd00:0:0:201::2", "fd00:0:0:202::2", "10.2.1.2", "10.2.2.2")
+
+
+@pytest.mark.parametrize("commands", [
+    "vpc set --name vpc1 --no-ipv6 & vpcctl route-table add-route {}",
+    "route-table add-route {} & vpcctl vpc set --name vpc1 --no-ipv6"], ids=["none-first", "route-first"])
+def test_a_route_of_ipv6_comes_or_ipv6_goes(vpc1: Host, commands: str) -> None:
+    """Of two commands that exclude each other, the second is refused."""
+    vpc1.do("vpc set --name vpc1 --ipv6 auto")
+    vpc1.do("route-table create --vpc vpc1 --name app")
+    route = "--vpc vpc1 --name app --to ::/0 --via blackhole"
+    told = vpc1.sh(f"{{ vpcctl {commands.format(route)}; wait; }} 2>&1 || true")
+    refused = told.count("has no IPv6") + told.count("is in use")
+    assert refused == 1, told
+    assert ("leads ::/0 to blackhole" in told) != ("now has 10.0.0.0/16\n" in told)
+    assert vpc1.do("status").out == "in sync\n"
+
+
 def test_names_leases_and_machines_at_once(host: Host) -> None:
     """The server is started once, stopped and started by others, and knows what all of them left."""
     subnets = {"s": {"cidr": "10.0.1.0/24", "instances": {"gone": {}}}}
@@ -132,6 +182,55 @@ def test_flow_logs_and_machines_at_once(host: Host) -> None:
     assert machines == {"vpc1/s", *(f"vpc1/s/m{number}" for number in range(1, 5))}
     host.wait_until(lambda: machines == {json.loads(line)["machine"] for line in host.do(
         "flow-log show --vpc vpc1").out.splitlines()} - {"vpc1/s/gone"}, "no record of some machine")
+
+
+def test_mirrors_limits_and_machines_at_once(vpc1: Host) -> None:
+    """Each mirror has a number of its own, and each port its limit and its copies."""
+    for name in ("web1", "web2", "gone"):
+        vpc1.do(f"instance add --vpc vpc1 --subnet public --name {name}")
+    vpc1.do("mirror create --vpc vpc1 --subnet public --instance web1 --to public")
+    vpc1.do("mirror create --vpc vpc1 --subnet public --instance gone --to private")
+    vpc1.sh("""
+        for name in web1 web2; do
+            vpcctl mirror create --vpc vpc1 --subnet public --instance $name --to private & jobs="$jobs $!"
+            vpcctl instance set --vpc vpc1 --subnet public --name $name --bandwidth 100mbit & jobs="$jobs $!"
+            vpcctl instance add --vpc vpc1 --subnet private --name $name & jobs="$jobs $!"
+        done
+        vpcctl mirror create --vpc vpc1 --subnet private --to public --plain & jobs="$jobs $!"
+        vpcctl mirror delete --vpc vpc1 --subnet public --instance web1 --to public & jobs="$jobs $!"
+        vpcctl instance delete --vpc vpc1 --subnet public --name gone & jobs="$jobs $!"
+        for job in $jobs; do wait $job; done""")
+    assert vpc1.do("status").out == "in sync\n"
+    found = {(one["subnet"], one["instance"]): one for one in vpc1.do("mirror list --json").json["mirrors"]}
+    ways = {(subnet, name): one["to"] for (subnet, name), one in found.items()}
+    assert ways == {("public", "web1"): "private", ("public", "web2"): "private", ("private", None): "public"}
+    numbers = {place: one["vni"] for place, one in found.items()}
+    assert len({*numbers.values()}) == 3
+    for name in ("web1", "web2"):
+        before = {place: sent(vpc1, number) for place, number in numbers.items()}
+        vpc1.reaches(f"vpc1-public.{name}", "10.0.1.2")
+        grown = {place: sent(vpc1, number) - before[place] for place, number in numbers.items()}
+        assert grown == {**dict.fromkeys(grown, 0), ("public", name): 2}
+    check_limited(vpc1, (LIMITED, FREE))
+    check_limited(vpc1, (FREE, LIMITED))
+
+
+@pytest.mark.parametrize("amount", ["50mbit", "none"])
+def test_a_limit_is_what_the_last_one_set(vpc1: Host, amount: str) -> None:
+    """There is one, or none, and the mirror stays."""
+    vpc1.do("mirror create --vpc vpc1 --subnet public --to private")
+    vpc1.sh("""
+        for rate in 100mbit none 1gbit none 20mbit; do
+            vpcctl instance set --vpc vpc1 --subnet public --bandwidth $rate & jobs="$jobs $!"
+        done
+        for job in $jobs; do wait $job; done""")
+    assert vpc1.do("status").out == "in sync\n"
+    vpc1.do(f"instance set --vpc vpc1 --subnet public --bandwidth {amount}")
+    assert vpc1.do("status").out == "in sync\n"
+    assert vpc1.sh("tc qdisc show dev s-public | grep -c tbf || true", "vpc1") == f"{int(amount != 'none')}\n"
+    before = sent(vpc1, 1)
+    vpc1.reaches("vpc1-public", "10.0.2.2")
+    assert sent(vpc1, 1) == before + 2
 
 
 @pytest.mark.parametrize("commands", ["dns disable --vpc vpc1 & vpcctl dhcp enable --vpc vpc1",

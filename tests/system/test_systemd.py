@@ -13,6 +13,7 @@ from booted import SYSTEMD, Booted, lacking
 from host import CHECKOUT, REFUSED
 from neighbours import Neighbour, Street, missing, wait
 from test_containers import bash, check_document, part_of
+from test_flow_logs import flows, records, send, until
 from test_virtual_machines import BY_PASST, GUEST, KERNEL, QEMU, console
 
 AT = "--vpc vpc1 --subnet public"
@@ -185,6 +186,50 @@ systemctl enable vpcctl-restore.service web.service
     booted.sh("systemctl start vpcctl-restore.service")
     host.reaches("", "10.0.2.2:8080", "203.0.113.2:8088")
     assert booted.sh("ip netns pids vpc1-private; ip netns pids vpc1") == pids
+
+
+@pytest.mark.long
+def test_flow_logs_go_on_after_a_boot(booted: Booted) -> None:
+    """In the same files, with nothing twice; what was not read before the boot is said to be missing."""
+    host = booted.host
+    serve(booted)
+    file = host.write("policy.json", POLICY)
+    booted.sh(f"""
+vpcctl firewall apply {AT} --policy {file}
+vpcctl flow-log create --vpc vpc1 --interval 1 --format json
+vpcctl flow-log create {AT} --traffic reject --interval 1
+vpcctl restore --install-unit
+systemctl daemon-reload
+systemctl enable vpcctl-restore.service
+""")
+    flows_of = ("vpc1/public/web1", "ingress", "10.0.2.2", ADDRESS, 17)
+    accepted, refused = ("vpc1/private", "egress", *flows_of[2:], 99, "ACCEPT"), (*flows_of, 99, "REJECT")
+    folder = "/var/lib/vpcctl/flow-logs"
+
+    def sent(many: int, total: int) -> None:
+        send(host, "vpc1-private", ADDRESS, 99, many, source=4000)
+        until(lambda: flows(records(host))[refused] >= total, "not all have a record")
+
+    sent(7, 7)
+    # What was counted in the last second is in no record.
+    send(host, "vpc1-private", ADDRESS, 98, 3, source=4001)
+    booted.power_off()
+    before = {name: host.sh(f"cat {folder}/{name}") for name in ("vpc1.log", "vpc1.public.log")}
+    booted.power_on()
+    assert booted.state("vpcctl-restore.service") == "active", booted.log()
+    assert booted.sh("vpcctl status") == "in sync\n"
+    sent(5, 12)
+    for name, text in before.items():
+        assert host.sh(f"cat {folder}/{name}").startswith(text), "the same file goes on"
+        assert host.run("test", "-e", f"{folder}/{name}.1").code == 1
+    found = flows(records(host))
+    assert (found[accepted], found[refused]) == (12, 12)
+    assert sum(int(line.split()[8]) for line in booted.sh(f"vpcctl flow-log show {AT}").splitlines()
+               if line.split()[6] == "99") == 12
+    missed = found[(*flows_of, 98, "REJECT")]
+    later = host.sh(f"cat {folder}/vpc1.log").removeprefix(before["vpc1.log"]).splitlines()
+    said = {one["machine"] for one in map(json.loads, later) if one["log_status"] == "SKIPDATA"}
+    assert missed == 3 or {"vpc1/private", "vpc1/public", "vpc1/public/web1"} <= said
 
 
 FLUSHING = """

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from host import CHECKOUT, Host, Result
+from test_flow_logs import records, until, written
 
 SPACE, FAR = "vpc1-public.vm", "172.16.1.2"
 MAC, OTHERS_MAC = "02:10:0a:00:01:04", "02:10:0a:00:01:02"
@@ -117,6 +118,38 @@ def test_its_policy_decides_out_of_its_reach(virtual: Host) -> None:
     assert shown["counters"]["ingress[0]"]["packets"] >= 1
     virtual.do("firewall clear --vpc vpc1 --subnet public")
     virtual.reaches("vpc1-private", ADDRESS)
+
+
+def test_its_flows_have_records_out_of_its_reach(virtual: Host) -> None:
+    """Accepted and refused, in both directions, to the packet where nothing answers."""
+    guest = Guest(virtual)
+    apply(virtual, ingress=[rule(80)], egress=[rule(443)])
+    virtual.do(f"flow-log create {WHERE.replace('--name', '--instance')} --interval 1 --format json")
+    for _ in range(2):
+        assert guest.ask(f"tcp {PRIVATE} 443") == "answered"
+        assert guest.ask(f"ping {PRIVATE}") == "silence"
+    assert guest.ask(f"tcp {PRIVATE} 80") == "silence"
+    virtual.reaches("vpc1-private", f"{ADDRESS}:80")
+    assert virtual.inside("vpc1-private", "ping", "-c", "3", "-i", "0.2", "-W", "1", ADDRESS).code == 1
+    out = ("vpc1/public/vm", "egress", ADDRESS, PRIVATE)
+    into = ("vpc1/public/vm", "ingress", PRIVATE, ADDRESS)
+    what = WHERE.replace("--name", "--instance")
+    refused = {(*out, 1, 0, "REJECT"): 2, (*out, 6, 80, "REJECT"): 1, (*into, 1, 0, "REJECT"): 3}
+    found = written(virtual, *refused, (*out, 6, 443, "ACCEPT"), (*into, 6, 80, "ACCEPT"), what=what)
+    assert {flow: many for flow, many in found.items() if flow[-1] == "REJECT"} == refused
+    # The guest begins connections, and never answers the answer.
+    assert found[(*out, 6, 443, "ACCEPT")] == 2
+    asks = {one["ask"] for one in records(virtual, what)
+            if (one["action"], one["dstport"]) == ("REJECT", 80)}
+    assert asks == {f"vpcctl reach --from vpc1/public/vm --to {PRIVATE} --protocol tcp --port 80"}
+    said = asked(virtual, asks.pop().removeprefix("vpcctl reach ") + " --json").json["reach"]
+    assert (said["blocked_by"]["code"], said["blocked_by"]["where"]) == ("FIREWALL_DENY", SPACE)
+    # What it sends with another's address is dropped before it is counted.
+    assert guest.ask(f"ping {PRIVATE} from={NEIGHBOUR}") == "silence"
+    before = len(records(virtual, what))
+    until(lambda: len(records(virtual, what)) > before + 1, "no further record")
+    assert NEIGHBOUR not in virtual.do(f"flow-log show {what}").out
+    assert virtual.do("status").out == "in sync\n"
 
 
 def test_groups_know_it_by_its_address(virtual: Host) -> None:

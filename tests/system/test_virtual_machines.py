@@ -9,11 +9,16 @@ import pytest
 from host import Host
 from neighbours import SHELF, Neighbour, Street, missing, wait
 from test_containers import bash, make_vpc
+from test_ipv6 import INTERNET, PUBLIC, P
 
+VM4, VM6 = "10.0.1.4", f"[{P}01::4]"
 QEMU = Neighbour("qemu", "qemu-system-x86_64", start="", restart="", alive="", also=("busybox",))
 KERNEL = SHELF / "qemu"
 MODULES = ("virtio_ring virtio virtio_pci_modern_dev virtio_pci_legacy_dev virtio_pci "
            "failover net_failover virtio_net")
+MUCH = 4 << 20
+"""More bytes than a socket takes at once: they come in frames that the card of QEMU has put together."""
+
 GUEST = f"""
 mkdir -p /run/guest/bin /run/guest/proc /run/guest/www /run/vm1 /run/www
 chmod 777 /run/vm1
@@ -36,7 +41,9 @@ for module in {MODULES}; do [ ! -e /$module.ko ] || busybox insmod /$module.ko; 
 busybox ip link set lo up
 busybox ip link set eth0 up
 busybox udhcpc -i eth0 -s /lease -n -q
+[ ! -e /six ] || . /six
 echo 'from the virtual machine' >/www/index.html
+busybox yes | busybox head -c {MUCH} >/www/much
 busybox httpd -p 80 -h /www
 busybox httpd -p 81 -h /www
 busybox wget -q -O - http://10.0.1.2:8080/
@@ -48,6 +55,19 @@ chmod +x /run/guest/init /run/guest/lease
 (cd /run/guest; find . | cpio -o -H newc --quiet | gzip -1 >/run/guest.img)
 """
 """A system of busybox that asks for its address by DHCP: passt, or its VPC's server."""
+SIX = f"""
+mkdir -p /run/guest
+cat >/run/guest/six <<'END'
+busybox ip -6 addr add {P}01::4/128 dev eth0
+busybox ip -6 route add default via fe80::1 dev eth0
+# Until no other machine is found to have the address (RFC 4862, 5.4).
+while busybox ip -6 addr show dev eth0 | busybox grep -q tentative; do busybox sleep 0.1; done
+busybox wget -q -O - http://[{PUBLIC}]:8080/six
+busybox ping -6 -c 1 -W 5 {INTERNET[0]} && echo its ping of IPv6 came back
+END
+"""
+"""What a person sets in a guest for IPv6 (docs/containers.md)."""
+
 PASST = "ip netns exec vpc1-public.vm1 passt -f -s /run/vm1/sock -t 80,81"
 BOOT = ("qemu-system-x86_64 -cpu max -m 256 -nodefaults -display none -serial file:/run/vm1/console "
         f"-no-reboot -kernel $(echo {KERNEL}/boot/vmlinuz-*) -initrd /run/guest.img -append console=ttyS0 "
@@ -89,39 +109,46 @@ def test_it_has_the_machine_s_address_and_policy(host: Host) -> None:
 def test_it_is_the_machine_behind_its_tap(host: Host) -> None:
     host.do("dns enable --vpc vpc1")
     host.do("dhcp enable --vpc vpc1")
+    host.do(f"vpc set --name vpc1 --ipv6 {P}00::/56")
     done = host.do("instance attach --vpc vpc1 --subnet public --name vm1 --tap vm0")
-    assert "address 10.0.1.4/24 and gateway 10.0.1.1" in done.err
-    bash(host, GUEST)
-    host.sh("echo 'from the subnet' >/run/www/index.html")
+    assert f"address 10.0.1.4/24 and gateway 10.0.1.1, {P}01::4/128 and gateway fe80::1: " in done.err
+    bash(host, SIX + GUEST)
+    host.sh("echo 'from the subnet' >/run/www/index.html; echo 'by IPv6' >/run/www/six")
     host.start("vpc1-public", "busybox", "httpd", "-f", "-p", "8080", "-h", "/run/www")
     running = host.start("", "bash", "-c", f"exec {BY_TAP}")
     check(host)
-    host.do("reach --from vpc1/public --to vpc1/public/vm1 --port 80 --probe")
+    check(host, VM6)
+    assert "by IPv6" in console(host)
+    assert "its ping of IPv6 came back" in console(host)
+    for family in ("", "-6"):
+        host.do(f"reach {family} --from vpc1/public --to vpc1/public/vm1 --port 80 --probe")
     assert host.do("status").out.endswith("in sync\n")
     # It can be started again.
-    host.do("firewall clear --vpc vpc1 --subnet public")
     host.stop(running)
     assert fetched(host, 80) == ""
     host.sh("rm /run/vm1/console")
     host.start("", "bash", "-c", f"exec {BY_TAP}")
     host.wait_until(lambda: "it is ready" in console(host), "it boots")
-    assert fetched(host, 80) == "from the virtual machine\n"
+    for address in (VM4, VM6):
+        assert fetched(host, 80, address) == "from the virtual machine\n"
     done = host.do("instance detach --vpc vpc1 --subnet public --name vm1")
     assert "vpc1/public/vm1 is unplugged: tap vm0 goes with it" in done.err
     assert "stopped qemu-system-x86" in done.err
     host.do("vpc delete --name vpc1")
 
 
-def check(host: Host) -> None:
+def check(host: Host, address: str = VM4) -> None:
     """It reaches others, and is reached as the policy allows."""
     host.wait_until(lambda: "it is ready" in console(host), "it boots")
     assert "from the subnet" in console(host)
     assert "its ping came back" in console(host)
     for port in (80, 81):
-        assert fetched(host, port) == "from the virtual machine\n"
+        assert fetched(host, port, address) == "from the virtual machine\n"
+    assert len(fetched(host, 80, address, "much")) == MUCH
     host.do("firewall allow --vpc vpc1 --subnet public --protocol tcp --port 80")
-    assert fetched(host, 80) == "from the virtual machine\n"
-    assert fetched(host, 81) == ""
+    assert fetched(host, 80, address) == "from the virtual machine\n"
+    assert fetched(host, 81, address) == ""
+    host.do("firewall clear --vpc vpc1 --subnet public")
 
 
 def console(host: Host) -> str:
@@ -129,6 +156,6 @@ def console(host: Host) -> str:
     return host.run("cat", "/run/vm1/console").out
 
 
-def fetched(host: Host, port: int) -> str:
+def fetched(host: Host, port: int, address: str = VM4, what: str = "") -> str:
     """What the subnet's own machine gets from it."""
-    return host.inside("vpc1-public", "curl", "-s", "-m", "3", f"http://10.0.1.4:{port}/").out
+    return host.inside("vpc1-public", "curl", "-s", "-g", "-m", "5", f"http://{address}:{port}/{what}").out

@@ -13,12 +13,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vpcctl_lib.flows import accounts, config, records
+from vpcctl_lib.flows import accounts, config, records, totals
 from vpcctl_lib.flows.accounts import NONE, Account, Interval, Tally
 from vpcctl_lib.flows.config import Log, Machine, Watched
 from vpcctl_lib.flows.journal import Journal
 from vpcctl_lib.flows.names import IN, OUT, SAVED, UNDER_WAY
 from vpcctl_lib.flows.reading import counted
+from vpcctl_lib.flows.totals import Totals
 from vpcctl_lib.kernel.netlink import Netlink, attribute
 
 WEB = Machine("vpc1/web", "eni-0", "vpc1-web", "s-web", "4", "policy", ("10.0.1.2",))
@@ -149,6 +150,14 @@ def test_json_says_who_refused_and_what_to_ask() -> None:
     assert (found["log_status"], found["srcaddr"], found["action"]) == ("NODATA", None, None)
 
 
+def test_a_format_is_known_by_its_first_byte() -> None:
+    begins = {form: lines(Interval(60.0), LOG._replace(format=form))[0].encode()[:1]
+              for form in ("v2", "json")}
+    for form, first in begins.items():
+        assert [other for other in begins if records.is_of(other, first)] == [form]
+        assert records.is_of(form, b""), "nothing is there yet"
+
+
 def test_orders_are_read_back_and_half_of_them_are_none() -> None:
     told = (config.machine_line(WEB), config.log_line(LOG), config.end_line("acls"))
     text = "\n".join(("# vpcctl:vpc1", *told))
@@ -169,12 +178,51 @@ def journal(tmp_path: Path) -> Iterator[Journal]:
 
 
 def test_what_is_kept_is_what_was_known(journal: Journal, tmp_path: Path) -> None:
-    one = Account({60: Interval(7.0, {(IN, KEY): Tally((1, 2), (3, 4), (5, 6))}, True)}, 8.0, 9,
+    one = Account({60: Interval(7.0, {(IN, KEY): Tally((1, 2), (3, 4), (5, 6))}, True)}, 8.0, 9, "7 8",
                   {(OUT, KEY): ((-1, -100), NONE)}, {(OUT, KEY): (2, 200)})
     journal.reads(["vpc1/web"])
     journal.done({"vpc1/web": one}, True)
     assert journal.kept() == {"vpc1/web": one}
     assert not (tmp_path / UNDER_WAY).exists()
+
+
+@pytest.mark.parametrize(("space", "handle", "lost"), [("1 2", 3, False), ("1 2", 4, True), ("1 5", 3, True)])
+def test_what_was_counted_in_another_table_is_lost(space: str, handle: int, lost: bool) -> None:
+    one = account()
+    one.found("1 2", 3)
+    assert not one.intervals[60].skipped, "it is the first one"
+    one.found(space, handle)
+    assert one.intervals[60].skipped is lost
+    assert (one.space, one.handle) == (space, handle)
+
+
+def test_totals_are_kept_with_the_accounts(journal: Journal, tmp_path: Path) -> None:
+    assert totals.read(tmp_path) is None
+    journal.totals.wrote("vpc1.log", 3, False)
+    journal.totals.wrote("vpc1.log", 2, True)
+    journal.totals.lose("vpc1/web", 0)
+    journal.totals.lose("vpc1/web", 7)
+    journal.reads(["vpc1/web"])
+    journal.done({"vpc1/web": account()}, True)
+    reading = totals.read(tmp_path)
+    assert reading is not None
+    assert reading.totals == Totals({"vpc1.log": 5}, {"vpc1.log": 1}, {"vpc1/web": 7})
+    assert reading.when == (tmp_path / SAVED).stat().st_mtime
+    journal.totals = Totals()
+    assert list(journal.kept()) == ["vpc1/web"]
+    assert journal.totals == reading.totals
+    journal.totals.forget("vpc1.log", "vpc1/web", "other")
+    assert journal.totals == Totals()
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"totals": 1}', '{"totals": {"lost": {"vpc1": "x"}}}'])
+def test_what_is_no_reading_is_none(tmp_path: Path, text: str) -> None:
+    (tmp_path / "other").write_text('{"totals": {}}')
+    (tmp_path / SAVED).write_text(text)
+    assert totals.read(tmp_path) is None
+    (tmp_path / SAVED).unlink()
+    (tmp_path / SAVED).symlink_to("other")
+    assert totals.read(tmp_path) is None
 
 
 def test_who_is_killed_while_it_reads_says_that_something_is_missing(journal: Journal) -> None:
@@ -200,7 +248,8 @@ def test_what_is_no_flow_is_not_kept(journal: Journal) -> None:
     """An earlier collector may have kept keys of sets that were not as they were made."""
     wrong, six = b"\1\2\3\4", key("fd00::1", "fd00::2")
     flows = {(IN, one): Tally((1, 2)) for one in (wrong, KEY, six)}
-    one = Account({60: Interval(7.0, flows)}, 8.0, 9, {(OUT, wrong): (NONE, NONE)}, {(IN, wrong): (1, 2)})
+    one = Account({60: Interval(7.0, flows)}, 8.0, 9, "", {(OUT, wrong): (NONE, NONE)},
+                  {(IN, wrong): (1, 2)})
     journal.reads(["vpc1/web"])
     journal.done({"vpc1/web": one}, True)
     del flows[IN, wrong]

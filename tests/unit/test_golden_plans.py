@@ -405,7 +405,7 @@ PLANS: dict[str, tuple[Topology, Topology]] = {
         Topology((DUAL, DUAL_PEER), PEERING), Topology((DUAL_GUARDED, DUAL_PEER), PEERING)),
     "ipv6-groups": (Topology((DUAL, DUAL_PEER)), Topology((DUAL_GROUPED, OF_THE_SAME_NAME))),
     "ipv6-dns-enable": (Topology((DUAL, DUAL_PEER)), Topology((DUAL, DUAL_NAMED))),
-    "ipv6-of-others-than-virtual-machines-and-nat-gateways": (
+    "ipv6-of-virtual-machines-but-not-of-nat-gateways": (
         Topology((DUAL_OPEN,)), Topology((DUAL_VIRTUAL,))),
     "groups-where-ports-are-not-guarded": (
         Topology((PLAIN,), guarded=False), Topology((joined(GROUPED),), guarded=False)),

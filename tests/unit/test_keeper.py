@@ -109,6 +109,19 @@ def test_following_goes_on_in_the_next_log(path: Path) -> None:
     assert next(logs.follow(path)) == b"first\na line that is too long\n", "from the older one on"
 
 
+def test_files_that_are_not_taken_are_left_out(tmp_path: Path) -> None:
+    path = tmp_path / "one.log"
+    path.with_name("one.log.1").write_text("old\n")
+    path.write_text("new\n")
+    assert logs.text(path, lambda part: part[:1] == b"n") == "new\n"
+    assert logs.text(path, lambda part: part[:1] == b"o") == "old\n"
+    parts = logs.follow(path, lambda part: part[:1] == b"o")
+    assert [next(parts), next(parts)] == [b"old\n", b""]
+    with path.open("a") as file:
+        file.write("newer\n")
+    assert next(parts) == b"newer\n"
+
+
 def test_each_vpc_has_its_own_user_in_each_range() -> None:
     assert list(users.owned_by(0)) == [0x70000000, 60706]
     assert list(users.owned_by(476)) == [0x70000000 + 476, 61182]

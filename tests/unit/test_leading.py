@@ -37,9 +37,11 @@ FROM = match({"payload": {"protocol": "ip", "field": "saddr"}}, "192.0.2.1")
 
 def found(*rules: list[Statement], family: str = "ip", table: str = "x", name: str = "pre",
           kind: str = "nat", hook: str = "prerouting", knock: Knock = KNOCK,
-          more: tuple[list[Statement], ...] = (), sets: tuple[Statement, ...] = ()) -> list[int]:
+          more: tuple[list[Statement], ...] = (), sets: tuple[Statement, ...] = (),
+          priority: int = -100) -> list[int]:
     """The numbers of the rules of a base chain that lead the packet elsewhere; those of `more` from 100."""
-    chain = {"family": family, "table": table, "name": name, "type": kind, "hook": hook, "prio": -100}
+    chain = {"family": family, "table": table, "name": name, "type": kind, "hook": hook,
+             "prio": priority}
     listed = [{"table": {"family": family, "name": table}}, {"chain": chain},
               {"chain": {"family": family, "table": table, "name": "more"}}, *sets,
               *({"rule": {"family": family, "table": table, "chain": at, "handle": number, "expr": rule}}
@@ -143,3 +145,10 @@ def test_rules_that_cannot_be_read_are_told(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(ports, "_can_bind", lambda *_: True)
     assert ports.check_free(Runner(), Publish(8080, 80), Family.INET) == [
         "whether a rule of nft leads tcp port 8080 elsewhere is unknown: no such family"]
+
+
+def test_behind_ours_only_what_names_the_port_counts() -> None:
+    for priority, taken in ((-101, True), (-100, True), (-99, False)):
+        for rule in ([AWAY], [meta("iifname", "eth0"), AWAY], [{"jump": {"target": "more"}}]):
+            assert bool(found(rule, more=([AWAY],), priority=priority)) is taken, (rule, priority)
+        assert found([AT_PORT, AWAY], [FROM, AT_PORT, AWAY], priority=priority)

@@ -18,6 +18,7 @@ from vpcctl_lib.resources import (
     Bridge,
     Chain,
     Folder,
+    Ifb,
     Namespace,
     Port,
     Resource,
@@ -103,11 +104,18 @@ def test_a_namespace_is_of_what_runs_in_it(programs: list[Program]) -> None:
         ({"linkinfo": {"info_kind": "dummy"}}, "a dummy"),
         ({"ifalias": "lab"}, "with the alias 'lab'"),
         ({"linkinfo": {"info_kind": "veth"}, "ifalias": "lab"}, "a veth with the alias 'lab'"),
-        ({"ifalias": "vpcctl:a"}, "with the alias 'vpcctl:a', which marks it as an older vpcctl's"),
     ],
 )
 def test_a_link(resource: Resource, link: dict[str, Any] | None, owner: str) -> None:
     assert told(resource, Held(link)) == (owner, "ip link del vpc-a")
+
+
+@pytest.mark.parametrize("resource", [Veth("vpc1", "pcx-a", "a", "pcx-vpc1"), Ifb("vpc1", "pcx-a"),
+                                      Bridge("vpc1", "pcx-a", "02:00:00:00:00:01")])
+def test_a_link_with_our_mark_may_be_adopted(resource: Resource) -> None:
+    error = refusal(resource, Held({"ifalias": "vpcctl:vpc1+a"}))  # type: ignore[arg-type]
+    assert error.message == f"{resource} bears vpcctl's mark, but is not in the record"
+    assert error.hint == "adopt it: vpcctl restore --from-kernel; or remove it: ip -n vpc1 link del pcx-a"
 
 
 def test_what_is_in_a_namespace_is_removed_there() -> None:

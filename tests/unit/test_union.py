@@ -4,16 +4,22 @@ from __future__ import annotations
 
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from typing import Any
 
 import pytest
 
+from tests.fields import FULL
 from vpcctl_lib.engine.union import added, united
 from vpcctl_lib.errors import VpcctlError
-from vpcctl_lib.model.names import Dhcp, Dns
+from vpcctl_lib.model.flowlogs import FlowLog, Traffic
+from vpcctl_lib.model.kinds import REGISTERED, Kind, inside
+from vpcctl_lib.model.mirrors import Mirror
+from vpcctl_lib.model.names import Dhcp, Dns, Record
 from vpcctl_lib.model.outside import Elastic, Pool, Publish, Transport
 from vpcctl_lib.model.policies import Acl, AclRule, Action, Group, Policy, Protocol, Rule
 from vpcctl_lib.model.routes import NatGateway, RouteTable
-from vpcctl_lib.model.topology import OWN, Machine, Peering, Subnet, Topology, Vpc
+from vpcctl_lib.model.topology import OWN, Machine, Nat, Peering, Subnet, Topology, Vpc
+from vpcctl_lib.model.workloads import Workload
 
 WEB, DB, LATE = (
     Subnet(name, IPv4Network(f"10.0.{number}.0/24")) for number, name in enumerate(("web", "db", "late"), 1)
@@ -170,5 +176,68 @@ def test_pools_and_elastic_addresses_that_the_record_lacks_are_taken_up() -> Non
         Elastic(first, "one", "db"), Elastic(others[3], "one", "web"), late, free)))
     assert result == replace(recorded, front=others[4], pools=(here, far, other),
                              eips=(*recorded.eips, late, free))
-    assert added(recorded, result) == [f"elastic address {late.address}", f"elastic address {free.address}"]
+    assert added(recorded, result) == [f"pool {other.cidr}", f"elastic address {late.address}",
+                                       f"elastic address {free.address}"]
     assert united(replace(recorded, front=first), Topology(front=others[4])).front == first
+
+
+def test_flow_logs_that_the_record_lacks_are_taken_up() -> None:
+    recorded = Topology((replace(ONE, flow_logs=(FlowLog(interval=5),)),))
+    late = FlowLog("db", "", Traffic.REJECT)
+    found = replace(ONE, flow_logs=(FlowLog(interval=9), late, FlowLog("over"), FlowLog("web", "gone")),
+                    subnets=(WEB, DB, Subnet("over", IPv4Network("10.0.0.0/22"))))
+    result = united(recorded, Topology((found,)))
+    assert result.vpcs == (replace(ONE, flow_logs=(FlowLog(interval=5), late), subnets=(WEB, DB)),)
+    assert added(recorded, result) == ["flow log one/db", "one/db"]
+    mine = replace(ONE, flow_logs=(FlowLog(), FlowLog("web"), FlowLog("web", "web1")),
+                   subnets=(replace(WEB, machines=(Machine("web1", (IPv4Address("10.0.1.4"),)),)),))
+    assert united(Topology((replace(mine, flow_logs=()),)), Topology((mine,))).vpcs == (mine,)
+
+
+def test_mirrors_and_bandwidths_that_the_record_lacks_are_taken_up() -> None:
+    def seen(bandwidth: str = "", *mirrors: Mirror, late: tuple[Subnet, ...] = ()) -> Topology:
+        own = Machine(mirrors=mirrors, bandwidth=bandwidth)
+        return Topology((replace(ONE, subnets=(replace(WEB, machines=(own,)), DB, *late)),))
+
+    first, second = Mirror("db", 1), Mirror("late", 2, plain=True)
+    there = replace(LATE, machines=(Machine(mirrors=(Mirror("web", 3),)),))
+    recorded, found = seen(), seen("10mbit", first, second, late=(there,))
+    result = united(recorded, found)
+    assert result == found
+    assert added(recorded, result) == ["mirror of one/web to db", "mirror of one/web to late",
+                                       "bandwidth of one/web", "one/late"]
+    has = seen("1gbit", Mirror("db", 2))
+    assert united(has, found) == seen("1gbit", Mirror("db", 2), late=(there,)), "the number, and the way"
+    assert added(seen("", first), seen("", first, Mirror("web", 3))) == ["mirror of one/web to web"]
+    assert united(recorded, seen("", Mirror("gone", 1))) == recorded
+    over = replace(LATE, cidr=IPv4Network("10.0.0.0/22"), machines=there.machines)
+    assert united(recorded, seen("", second, late=(over,))) == recorded, "to what is not taken up"
+
+
+LEFT_TO_THE_RECORD = {Nat, Policy, Record, Workload}
+"""Kinds of which the kernel adds nothing to what a sound record has, whose home stays as it is recorded."""
+
+
+def without(home: Any, kind: Kind) -> Any:
+    """A home with no thing of a kind in it, nor in what is in it."""
+    for one in inside(type(home)):
+        home = one.put(home, () if one is kind else [without(thing, kind) for thing in one.things(home)])
+    return home
+
+
+def things(home: Any, kind: Kind) -> list[str]:
+    """All things of a kind, in words and in order."""
+    return sorted(found for one in inside(type(home)) for thing in one.things(home)
+                  for found in ([repr(thing)] if one is kind else things(thing, kind)))
+
+
+@pytest.mark.parametrize("kind", REGISTERED.values(), ids=lambda kind: kind.model.__name__)
+def test_each_kind_that_the_record_lacks_is_adopted_or_named_here(kind: Kind) -> None:
+    lacking = without(FULL, kind)
+    result = united(lacking, FULL)
+    assert things(FULL, kind), "there are some"
+    if kind.model in LEFT_TO_THE_RECORD:
+        assert things(result, kind) == []
+    else:
+        assert things(result, kind) == things(FULL, kind)
+        assert added(lacking, result), "the person hears of it"

@@ -26,7 +26,7 @@ ENDS = (IPv6Address("fe80::1"), IPv6Address("fe80::2"))
 """Of a cable, its first end's and its second's."""
 
 
-def _end(namespace: str, device: str, number: int) -> Iterator[Resource]:
+def end(namespace: str, device: str, number: int) -> Iterator[Resource]:
     """A link with IPv6 and its address there; without one, the kernel forwards nothing out of it."""
     yield Ipv6(namespace, device, with_lo=device == naming.UPLINK)
     yield Address(namespace, device, IPv6Interface((ENDS[number], 64)), routed=False)
@@ -43,7 +43,7 @@ def cable(vpc: Vpc) -> Iterator[Resource]:
         return
     prefix = vpc.ipv6
     device = naming.device("vpc-", vpc.name)
-    yield from _end(HOST, device, 0)
+    yield from end(HOST, device, 0)
     own = IPv6Interface(addressing6.host_end(prefix))
     yield Address(HOST, device, own, routed=False)
     yield Route(HOST, prefix, device, ENDS[1])
@@ -56,7 +56,7 @@ def cable(vpc: Vpc) -> Iterator[Resource]:
 
 def router(vpc: Vpc, prefix: IPv6Network) -> Iterator[Resource]:
     """The router's end of that cable, and its ways to the host and the internet."""
-    yield from _end(vpc.name, naming.UPLINK, 1)
+    yield from end(vpc.name, naming.UPLINK, 1)
     yield Route(vpc.name, IPv6Network(addressing6.host_end(prefix)), naming.UPLINK, ENDS[0])
     if vpc.nat or vpc.is_published6:
         yield Route(vpc.name, EVERYWHERE, naming.UPLINK, ENDS[0])
@@ -65,7 +65,7 @@ def router(vpc: Vpc, prefix: IPv6Network) -> Iterator[Resource]:
 def bridge(vpc: Vpc, prefix: IPv6Network) -> Iterator[Resource]:
     """The router's addresses on its bridge. Its own one says which prefix the VPC has."""
     device = naming.device("br-", vpc.name)
-    yield from _end(vpc.name, device, 0)
+    yield from end(vpc.name, device, 0)
     own = IPv6Interface((addressing6.router(prefix), prefix.prefixlen))
     yield Address(vpc.name, device, own, routed=False)
 
@@ -73,15 +73,21 @@ def bridge(vpc: Vpc, prefix: IPv6Network) -> Iterator[Resource]:
 def inside(prefix: IPv6Network, one: Endpoint, peers: Iterable[IPv6Network]) -> Iterator[Resource]:
     """A machine's addresses and routes: everything goes to its router."""
     router, device = addressing6.router(prefix), one.interface
-    for address in one.ipv6:
+    for address in () if one.tap else one.ipv6:
         yield Address(one.namespace, device, IPv6Interface(address), routed=False)
     # By itself, the kernel would send from the one that was added last.
-    source = one.ipv6[0] if len(one.ipv6) > 1 else None
+    source = one.ipv6[0] if len(one.ipv6) > 1 and not one.tap else None
     yield Route(one.namespace, IPv6Network(router), device, source=source)
     # Its owner's default route must not take what is for the VPC.
     for destination in () if one.is_ours else (prefix, *peers):
         yield Route(one.namespace, destination, device, router, source=source)
     yield Route(one.namespace, EVERYWHERE, device, router, 0 if one.is_ours else GUEST, source=source)
+
+
+def tap(one: Endpoint) -> Iterator[Resource]:
+    """A virtual machine's router, and what may pass it: before that, there is no IPv6 behind the tap."""
+    yield _chain(one.namespace, "raw", "PREROUTING", rules.tap_raw(one, ENDS[0]))
+    yield from end(one.namespace, one.tap, 0)
 
 
 def peering(topology: Topology, peering: Peering) -> Iterator[Resource]:
@@ -90,7 +96,7 @@ def peering(topology: Topology, peering: Peering) -> Iterator[Resource]:
     for number, (near, far) in enumerate(((one, other), (other, one))):
         if near and far and near.ipv6 and far.ipv6:
             device = naming.device("pcx-", far.name)
-            yield from _end(near.name, device, number)
+            yield from end(near.name, device, number)
             yield Route(near.name, far.ipv6, device, far_end(near, far))
 
 

@@ -17,7 +17,12 @@ def tap(vpc: Vpc, one: Endpoint) -> Iterator[Resource]:
     yield Settings(one.namespace, sysctls.tap(one.tap), device=one.tap)
     # Its MAC is that of the router, which the guest would see on the bridge.
     yield Port(one.namespace, one.tap, one.site.owner, mac=naming.mac(vpc.name))
-    for address in one.ipv4:
+    if one.ipv6:
+        # Imported late: few VPCs have IPv6 and virtual machines.
+        from vpcctl_lib.blueprint import dual
+
+        yield from dual.tap(one)
+    for address in one.ips:
         yield Route(one.namespace, addressing.single(address), one.tap)
         yield Neighbour(one.namespace, one.tap, address, one.mac)
 

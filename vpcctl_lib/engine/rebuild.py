@@ -60,8 +60,9 @@ class Rebuilder:
         topology = self.topology()
         kinds.check_collisions(topology)
         self._believed = frozenset(endpoints.namespaces(topology))
-        self._note_of_others(self._believed)
-        return State(topology, tuple(Entry(one, one.relearn(self)) for one in blueprint(topology)))
+        resources = blueprint(topology)
+        self._note_of_others(self._believed | {one.space for one in resources})
+        return State(topology, tuple(Entry(one, one.relearn(self)) for one in resources))
 
     def topology(self) -> Topology:
         """The topology alone, also one whose names collide."""

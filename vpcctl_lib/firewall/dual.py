@@ -7,7 +7,7 @@ there, from the link itself only (a hop limit of 255, RFC 4861). And no two VPCs
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from ipaddress import IPv6Network
+from ipaddress import IPv6Address, IPv6Network
 
 from vpcctl_lib.firewall.rules import (
     BEGUN,
@@ -21,12 +21,18 @@ from vpcctl_lib.firewall.rules import (
 )
 from vpcctl_lib.model import addressing6, naming, tables
 from vpcctl_lib.model.addressing import Family
+from vpcctl_lib.model.endpoints import Endpoint
 from vpcctl_lib.model.routes import Via
 from vpcctl_lib.model.topology import Subnet, Topology, Vpc
 
 NO_ROUTE = "-j REJECT --reject-with icmp6-no-route"
 CLOSED = "-j REJECT --reject-with icmp6-adm-prohibited"
 SOLICITATION, ADVERTISEMENT = 135, 136
+
+LINK_LOCAL, MULTICAST = IPv6Network("fe80::/10"), IPv6Network("ff00::/8")
+SELDOM = "-m limit --limit 1/sec"
+"""Each sender of a question takes a place in the table of neighbours, which all namespaces share: it is given
+back after 5 seconds if others need it (neigh_forced_gc of net/core/neighbour.c)."""
 
 
 def neighbours(link: str, verdict: str, mark: str = "") -> Iterator[str]:
@@ -88,6 +94,29 @@ def router_raw(topology: Topology, vpc: Vpc) -> tuple[str, ...]:
     from vpcctl_lib.firewall.route_rules import untracked
 
     return untracked(topology, vpc, Family.INET6)
+
+
+def tap_raw(one: Endpoint, router: IPv6Address) -> tuple[str, ...]:
+    """What passes a virtual machine's namespace: its own packets, and those for it. IPv6 has no rp_filter.
+
+    It may look for its router, `router`, which gives it nothing but its MAC.
+    """
+    return tuple(_tap_raw(one.tap, one.interface, one.ipv6, router))
+
+
+def _tap_raw(tap: str, interface: str, own: Iterable[IPv6Address], router: IPv6Address) -> Iterator[str]:
+    for address in own:
+        yield f"-d {address}/128 -i {interface} -j ACCEPT"
+    for address in own:
+        yield next(neighbours(f"-s {address}/128 -i {tap}", "ACCEPT"))
+    yield next(neighbours(f"-s {LINK_LOCAL} -i {tap}", "ACCEPT", SELDOM))
+    *_, answer = neighbours(f"-d {router}/128 -i {tap}", "ACCEPT")
+    yield answer
+    for near in (LINK_LOCAL, MULTICAST):
+        yield f"-d {near} -i {tap} -j DROP"
+    for address in own:
+        yield f"-s {address}/128 -i {tap} -j ACCEPT"
+    yield "! -i lo -j DROP"
 
 
 def _within(vpc: Vpc) -> Iterator[str]:

@@ -83,6 +83,9 @@ class Account:
     handle: int | None = None
     """The kernel's of the table that was read."""
 
+    space: str = ""
+    """What tells its namespace from earlier ones of that name, in which a table had the same number."""
+
     carried: dict[Flow, tuple[Count, Count]] = field(default_factory=dict)
     """Of what is accepted and of what is refused, what the next reading has to set right."""
 
@@ -125,6 +128,12 @@ class Account:
         for interval in self.intervals.values():
             interval.skipped = True
 
+    def found(self, space: str, handle: int) -> None:
+        """Where it was read: if not where it was before, what was counted there is lost."""
+        if self.space not in ("", space) or self.handle not in (None, handle):
+            self.lose()
+        self.space, self.handle = space, handle
+
     def lose(self) -> None:
         """A set had no room: what is carried can't be set right any more."""
         self.skip()
@@ -138,7 +147,7 @@ def due(interval: Interval, length: int, now: float) -> bool:
 
 def saved(account: Account) -> dict[str, Any]:
     """An account as JSON has it."""
-    return {"read": account.read, "handle": account.handle,
+    return {"read": account.read, "handle": account.handle, "space": account.space,
             "intervals": [[length, one.since, one.skipped, list(_saved_flows(one.flows))]
                           for length, one in account.intervals.items()],
             "carried": [[way, key.hex(), *counts] for (way, key), counts in account.carried.items()],
@@ -152,7 +161,7 @@ def _saved_flows(flows: Mapping[Flow, Tally]) -> Iterator[list[Any]]:
 
 def restored(found: Mapping[str, Any]) -> Account:
     """An account from JSON; LookupError, TypeError or ValueError if it is none."""
-    account = Account(read=float(found["read"]), handle=found["handle"])
+    account = Account(read=float(found["read"]), handle=found["handle"], space=str(found.get("space", "")))
     for length, since, skipped, flows in found["intervals"]:
         held = {(str(way), bytes.fromhex(key)): Tally(*(_count(count) for count in counts))
                 for way, key, *counts in flows if _is_key(key)}

@@ -49,6 +49,14 @@ class File(keeper.Log):
     def tell(self, lost: int) -> None:
         """Records of all machines have said it."""
 
+    def begin(self, form: str) -> None:
+        """Begin another file if this one has records of another format."""
+        held = os.open(self._name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self._folder)
+        first = os.read(held, 1)
+        os.close(held)
+        if not records.is_of(form, first):
+            self.turn()
+
 
 class Collector:
     """Reads machines, and writes a record for each flow when an interval ends."""
@@ -56,6 +64,7 @@ class Collector:
     def __init__(self, watched: Path, namespaces: int, folder: int) -> None:
         self._watched = watched
         self._namespaces = Namespaces(namespaces)
+        self._spaces = namespaces
         self._folder = folder
         self._journal = Journal(folder)
         self._seen: dict[str, tuple[int, int, int]] = {}
@@ -106,14 +115,18 @@ class Collector:
         for machine in (one for one in before.machines if one.site not in stays):
             self._end(vpc, before, machine, now)
             self._accounts.pop(machine.site, None)
+            self._journal.totals.forget(machine.site)
         for machine in found.machines:
             account = self._accounts.setdefault(machine.site, Account())
             wanted = {log.interval for log in found.logs if log.covers(machine.site)}
             account.intervals = {length: account.intervals.get(length) or Interval(now)
                                  for length in sorted(wanted)}
+        forms = {log.file: log.format for log in found.logs}
         for log in before.logs:
-            if log.file not in {new.file for new in found.logs}:
+            if forms.get(log.file) != log.format:
                 self._forget(log.file)
+            if log.file not in forms:
+                self._journal.totals.forget(log.file)
         self._vpcs[vpc] = found
         self._owners[vpc] = {address: one.site for one in found.machines for address in one.addresses}
 
@@ -138,8 +151,11 @@ class Collector:
         is_all = not any(over.values())
         self._journal.done(self._accounts, is_all)
         if not is_all:
-            self._journal.writes(log.file for vpc, found in over.items() if found
-                                 for log in self._vpcs[vpc].logs)
+            logs = [(vpc, log) for vpc, found in over.items() if found for log in self._vpcs[vpc].logs]
+            for vpc, log in logs:
+                # Opened before its size is noted: that may turn it over.
+                self._file(vpc, log)
+            self._journal.writes(log.file for _, log in logs)
             for vpc, found in over.items():
                 for machine in found:
                     self._emit(vpc, self._vpcs[vpc], machine, now)
@@ -154,6 +170,8 @@ class Collector:
 
     def _read(self, vpc: str, watched: Watched, turn: Iterable[Machine]) -> None:
         """The machines first: what an ACL drops has passed its sender's rules before."""
+        turn = list(turn)
+        spaces = {machine.site: self._space(machine.namespace) for machine in turn}
         found = {machine.site: self._taken(machine) for machine in turn}
         if watched.acls:
             self._read_refused(vpc, watched)
@@ -165,10 +183,20 @@ class Collector:
             if taken is None:
                 account.skip()
                 continue
-            if taken.lost or account.handle not in (None, taken.handle):
+            self._journal.totals.lose(site, taken.lost)
+            if taken.lost:
                 account.lose()
-            account.handle = taken.handle
+            account.found(spaces[site], taken.handle)
             account.take(*_sorted(taken))
+
+    def _space(self, namespace: str) -> str:
+        """What tells a namespace from others of its name: their files have numbers that are used again."""
+        try:
+            found = os.stat(namespace, dir_fd=self._spaces)
+        except FileNotFoundError:
+            # It can't be read either.
+            return ""
+        return f"{found.st_ino} {found.st_ctime_ns}"
 
     def _taken(self, machine: Machine) -> Taken | None:
         """Of a machine whose root can make the table again, otherwise."""
@@ -202,6 +230,7 @@ class Collector:
                  for family in families for name, number in refused_sets(way, family).items()}
         found = self._ask(vpc, BRIDGE, watched.acls, REFUSED_LOST, sizes)
         ports = {one.port.encode().ljust(DEVICE, b"\0"): one.site for one in watched.machines}
+        self._journal.totals.lose(vpc, found.lost if found else 0)
         if found is None or found.lost:
             for site in ports.values():
                 self._accounts[site].skip()
@@ -227,8 +256,10 @@ class Collector:
                 continue
             if file.lost:
                 interval.skipped = True
-            lines = records.lines(log, machine, interval, now, self._owners[vpc])
+            lines = [*records.lines(log, machine, interval, now, self._owners[vpc])]
             file.write("".join(f"{line}\n" for line in lines).encode())
+            if not file.lost:
+                self._journal.totals.wrote(log.file, len(lines), interval.skipped)
 
     def _file(self, vpc: str, log: Log) -> File | None:
         """A log's file, even if somebody has removed it; None if the log is just being deleted."""
@@ -239,6 +270,7 @@ class Collector:
         if not self._is_wanted(vpc, log):
             return None
         fresh = self._files[log.file] = File(f"/proc/self/fd/{self._folder}/./{log.file}", FILE_BYTES)
+        fresh.begin(log.format)
         return fresh
 
     def _forget(self, name: str) -> None:

@@ -11,9 +11,10 @@ import os
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from vpcctl_lib.flows import accounts
+from vpcctl_lib.flows import accounts, totals
 from vpcctl_lib.flows.accounts import Account
 from vpcctl_lib.flows.names import SAVED, UNDER_WAY
+from vpcctl_lib.flows.totals import Totals
 
 READING, WRITING = "reading", "writing"
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -25,6 +26,8 @@ class Journal:
 
     def __init__(self, folder: int) -> None:
         self._folder = folder
+        self.totals = Totals()
+        """Kept with the accounts, so that nothing is counted twice."""
 
     def reads(self, sites: Iterable[str]) -> None:
         """These machines are about to be read."""
@@ -37,7 +40,8 @@ class Journal:
     def done(self, found: Mapping[str, Account], is_all: bool) -> None:
         """Keep the accounts as they are; with `is_all`, nothing more is under way."""
         fresh = f"{SAVED}.new"
-        self._write(fresh, {site: accounts.saved(one) for site, one in found.items()})
+        self._write(fresh, {totals.KEY: totals.saved(self.totals),
+                            **{site: accounts.saved(one) for site, one in found.items()}})
         os.rename(fresh, SAVED, src_dir_fd=self._folder, dst_dir_fd=self._folder)
         if is_all:
             os.unlink(UNDER_WAY, dir_fd=self._folder)
@@ -47,8 +51,10 @@ class Journal:
         note = self._read(UNDER_WAY)
         for file, size in note.get(WRITING, {}).items():
             self._cut(file, size)
+        held = self._read(SAVED)
         try:
-            found = {site: accounts.restored(one) for site, one in self._read(SAVED).items()}
+            self.totals = totals.restored(held.pop(totals.KEY, {}))
+            found = {site: accounts.restored(one) for site, one in held.items()}
         except (TypeError, LookupError, AttributeError) as error:
             raise ValueError(f"{SAVED} is not as it was written: {error}") from None
         for site in note.get(READING, ()):

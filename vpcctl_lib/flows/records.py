@@ -55,6 +55,11 @@ def _address(value: bytes) -> str:
     return ".".join(map(str, value)) if len(value) == 4 else str(IPv6Address(value))
 
 
+def is_of(form: str, first: bytes) -> bool:
+    """Whether records that begin with these bytes are of a format; so are none."""
+    return not first or (first[:1] == b"{") == (form == JSON)
+
+
 def lines(log: Log, machine: Machine, interval: Interval, end: float, owners: Owners) -> Iterator[str]:
     """The records of a machine in a log, for an interval that ends then."""
     times = (int(interval.since), int(end))

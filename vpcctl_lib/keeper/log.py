@@ -63,8 +63,11 @@ class Log:
         return disk.f_bavail * disk.f_frsize > reserve
 
     def _rotate(self) -> None:
-        if not self._limit or os.fstat(self._file).st_size <= self._limit:
-            return
+        if self._limit and os.fstat(self._file).st_size > self._limit:
+            self.turn()
+
+    def turn(self) -> None:
+        """It becomes the older one, and another begins."""
         try:
             if self.is_there():
                 os.rename(self._name, self._name + OLDER, src_dir_fd=self._folder, dst_dir_fd=self._folder)

@@ -1,14 +1,20 @@
-"""The chains of nft in one namespace, over netlink, as `nft -j list chains` shows them."""
+"""What nft has in a namespace, over netlink: its tables, its chains as nft lists them, a table's content."""
 
 from __future__ import annotations
 
 import errno
 from typing import Any
 
-from vpcctl_lib.kernel.netlink import NETFILTER, Netlink, attributes, text
+from vpcctl_lib.kernel import proc
+from vpcctl_lib.kernel.netlink import NETFILTER, Netlink, attribute, attributes, each_attribute, text
 
-_CHAINS = 10 << 8 | 4
-"""NFT_MSG_GETCHAIN of the subsystem nftables (linux/netfilter/nf_tables.h)."""
+_TABLE, _CHAINS, _RULES, _SETS = (10 << 8 | kind for kind in (1, 4, 7, 10))
+"""NFT_MSG_GETTABLE, NFT_MSG_GETCHAIN, NFT_MSG_GETRULE and NFT_MSG_GETSET of the subsystem nftables
+(linux/netfilter/nf_tables.h)."""
+
+_PASSING = {_TABLE: {3, 4}, _CHAINS: {2, 6, 8}, _RULES: {3, 6}, _SETS: {16, 20}}
+"""Attributes that say nothing about what a thing does: handles and positions, how many use it, what is
+counted (NFTA_TABLE_…, NFTA_CHAIN_…, NFTA_RULE_… and NFTA_SET_…)."""
 
 _FAMILY = 4
 """The size of struct nfgenmsg, which begins with the family."""
@@ -24,9 +30,19 @@ _HOOKS = {1: ("inet", _INTERNET), 2: ("ip", _INTERNET), 3: ("arp", ("input", "ou
 
 def chains() -> list[dict[str, Any]]:
     """The chains of all families where the calling thread is; none if this kernel has no nftables."""
+    return [{"chain": _chain(said)} for said in _listed(_CHAINS)]
+
+
+def tables() -> list[tuple[str, str]]:
+    """The families and names of the tables, likewise."""
+    return [(_HOOKS[said[0]][0], text(attributes(said, _FAMILY)[1])) for said in _listed(_TABLE)
+            if said[0] in _HOOKS]
+
+
+def _listed(kind: int) -> list[bytes]:
     try:
         with Netlink(NETFILTER) as netlink:
-            return [{"chain": _chain(said)} for _, said in netlink.listing(_CHAINS, bytes(_FAMILY))]
+            return [said for _, said in netlink.listing(kind, bytes(_FAMILY))]
     except OSError as error:
         if error.errno in _ABSENT:
             return []
@@ -43,3 +59,35 @@ def _chain(said: bytes) -> dict[str, Any]:
     # Unlike rtnetlink, in the byte order of the network.
     hook = int.from_bytes(held.get(1, b""), "big")
     return {**found, "hook": hooks[hook] if hook < len(hooks) else f"hook {hook}"}
+
+
+def content(namespace: str, family: str, table: str) -> bytes | None:
+    """The chains, rules and sets of a table, less what is in its sets; those with the same are listed alike.
+
+    None if it does not exist; OSError if the kernel does not answer.
+    """
+    try:
+        return proc.visit(namespace, lambda: _content(family, table))
+    except FileNotFoundError:
+        return None
+
+
+def _content(family: str, table: str) -> bytes:
+    number = next(number for number, (word, _) in _HOOKS.items() if word == family)
+    asked = bytes((number, 0, 0, 0)) + attribute(1, table.encode() + b"\0")
+    with Netlink(NETFILTER) as netlink:
+        found = [(_TABLE, netlink.ask(_TABLE, asked))]
+        for kind in (_CHAINS, _RULES, _SETS):
+            found += ((kind, said) for _, said in netlink.listing(kind, asked))
+    return b"".join(_lasting(kind, said) for kind, said in found if _is_of(table, said))
+
+
+def _is_of(table: str, said: bytes) -> bool:
+    """Whether a thing is in a table, or is it: the kernel lists the chains of all."""
+    return text(attributes(said, _FAMILY)[1]) == table
+
+
+def _lasting(kind: int, said: bytes) -> bytes:
+    """A message without what changes while the thing does not; its header has the number of the change."""
+    return b"".join(attribute(one, value) for one, value in each_attribute(said, _FAMILY)
+                    if one not in _PASSING[kind])

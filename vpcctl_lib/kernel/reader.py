@@ -32,7 +32,6 @@ LOOKERS = 4
 LOOKS = 2
 """How often a namespace is read before a failure is final: it may have been recreated meanwhile."""
 
-
 NEIGHBOUR_TABLE = ("ip", "-j", "-s", "-4", "ntable", "show", "name", "arp_cache")
 
 
@@ -84,6 +83,7 @@ class Kernel:
         self._views: dict[str, View] = {}
         self._rules: dict[tuple[str, Family], Saved] = {}
         self._tables: dict[tuple[str, str, Family], list[dict[str, Any]] | None] = {}
+        self._alike: dict[tuple[str, str, bytes | None], list[dict[str, Any]] | None] = {}
 
     @cached_property
     def namespaces(self) -> set[str]:
@@ -262,10 +262,7 @@ class Kernel:
 
     def nft_table(self, namespace: str, family: str, name: str) -> list[dict[str, Any]]:
         """The content of a table of nft now; VpcctlError if there is none."""
-        return self._nft(namespace, "table", family, name)
-
-    def _nft(self, namespace: str, *what: str) -> list[dict[str, Any]]:
-        outcome = self._runner.ask(("nft", "-j", "list", *what), namespace)
+        outcome = self._runner.ask(("nft", "-j", "list", "table", family, name), namespace)
         listed: list[dict[str, Any]] = parsed(outcome, "{}").get("nftables", [])
         return listed
 
@@ -339,7 +336,16 @@ class Kernel:
 
     def flow_table(self, namespace: str, family: str, name: str) -> list[dict[str, Any]] | None:
         """The content of a table that counts flows, less what is counted; None if there is none."""
-        return self._table(namespace, family, name, "-t")
+        # Those of many machines are the same, and listed once: each start of nft takes some milliseconds.
+        from vpcctl_lib.kernel import nftables
+
+        try:
+            alike = family, name, nftables.content(namespace, family, name)
+        except OSError as error:
+            raise Unreadable(namespace, f"nft table {name}", error.strerror or str(error)) from None
+        if alike not in self._alike:
+            self._alike[alike] = self._table(namespace, family, name, "-t") if alike[-1] is not None else None
+        return self._alike[alike]
 
     def look_at_tables(self, places: Collection[tuple[str, str, Family]]) -> None:
         """Read many of them at once, each in its namespace; `ip_table` reports those that can't be read."""

@@ -13,7 +13,7 @@ from vpcctl_lib.kernel.containers import find
 from vpcctl_lib.kernel.reader import Kernel
 from vpcctl_lib.kernel.run import Runner
 from vpcctl_lib.managers.base import need_root
-from vpcctl_lib.model import naming, tables
+from vpcctl_lib.model import addressing6, naming, tables
 from vpcctl_lib.model.endpoints import Site
 from vpcctl_lib.model.guests import pid_in
 from vpcctl_lib.model.names import RESOLVER
@@ -48,9 +48,20 @@ def check(runner: Runner, attached: Attachment, site: Site) -> str:
 def guest(site: Site, tap: str, subnet: Subnet, address: IPv4Address) -> str:
     """What a virtual machine has to know."""
     return (f"start it in {site.namespace}, with address {address}/{subnet.cidr.prefixlen} and gateway "
-            f"{subnet.cidr[1]}: ip netns exec {site.namespace} qemu-system-x86_64 … -netdev "
+            f"{subnet.cidr[1]}{_sixth(subnet, address)}: "
+            f"ip netns exec {site.namespace} qemu-system-x86_64 … -netdev "
             f"tap,id=n,ifname={tap},script=no,downscript=no -device virtio-net-pci,netdev=n,"
             f"mac={naming.instance_mac(site.vpc, address)}")
+
+
+def _sixth(subnet: Subnet, address: IPv4Address) -> str:
+    """Its address and gateway of IPv6, which it can't ask for; empty without IPv6."""
+    if subnet.ipv6 is None:
+        return ""
+    # Imported late: most networks have no IPv6.
+    from vpcctl_lib.blueprint.dual import ENDS
+
+    return f", {addressing6.machine(subnet.ipv6, subnet.cidr, address)}/128 and gateway {ENDS[0]}"
 
 
 def _servers(vpc: Vpc, subnet: Subnet) -> str:

@@ -319,12 +319,13 @@ class Manager:
         what = f"namespace '{namespace}'" if namespace else f"link '{device}'"
         away = f"ip netns del {namespace}" if namespace else f"ip link del {device}"
         # Imported late: nothing is in the way of most changes.
+        from vpcctl_lib.engine.inspection import TAKE_UP
         from vpcctl_lib.engine.rebuild import Rebuilder
 
-        known = {*endpoints.namespaces(Rebuilder(kernel, self.marked_variant()).state().topology)}
+        known = {one.resource.space for one in Rebuilder(kernel, self.marked_variant()).state().ledger}
         hint = f"remove it with everything in it: {away}"
         if namespace in known:
-            hint = f"adopt it: vpcctl restore --from-kernel; or {hint}"
+            hint = f"{TAKE_UP}; or {hint}"
         return VpcctlError(f"{what} bears vpcctl's mark, but is not in the record", hint)
 
     def _settled(self, before: Topology, topology: Topology) -> Topology:

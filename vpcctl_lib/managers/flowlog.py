@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from vpcctl_lib.blueprint.flows import file
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.flows.names import FOLDER
+from vpcctl_lib.flows.records import is_of
 from vpcctl_lib.managers.base import Change, Manager
 from vpcctl_lib.model import flowlogs
 from vpcctl_lib.model.endpoints import Site
@@ -54,24 +56,24 @@ class FlowLogManager(Manager):
         return self.change(decide)
 
     def text(self, vpc_name: str, log: FlowLog) -> str:
-        """All records that are kept; empty if there is none yet."""
-        path = self._path(vpc_name, log)
+        """All records in its format that are kept; empty if there is none yet."""
+        path, takes = self._kept(vpc_name, log)
         try:
-            return logs.text(path)
+            return logs.text(path, takes)
         except FileNotFoundError:
             return ""
         except PermissionError:
             raise _closed(path) from None
 
     def follow(self, vpc_name: str, log: FlowLog) -> Iterator[bytes]:
-        """All records that are kept, then each new one, as long as the log exists; sometimes nothing."""
-        path = self._path(vpc_name, log)
+        """As `text`, then each new record, as long as the log exists; sometimes nothing."""
+        path, takes = self._kept(vpc_name, log)
         while not path.exists():
             if not self._has(vpc_name, log):
                 return
             yield b""
         try:
-            for part in logs.follow(path):
+            for part in logs.follow(path, takes):
                 yield part
                 if not part and not self._has(vpc_name, log):
                     return
@@ -85,9 +87,10 @@ class FlowLogManager(Manager):
         vpc = self.state().topology.vpc(vpc_name)
         return vpc is not None and _of(vpc, log) is not None
 
-    def _path(self, vpc_name: str, log: FlowLog) -> Path:
-        find_flow_log(self.state().topology, vpc_name, log)
-        return self.context.store.folder / FOLDER / file(vpc_name, log)
+    def _kept(self, vpc_name: str, log: FlowLog) -> tuple[Path, Callable[[bytes], bool]]:
+        """Its file, and whether a part of it is in its format: it may have had another one before."""
+        _, found = find_flow_log(self.state().topology, vpc_name, log)
+        return self.context.store.folder / FOLDER / file(vpc_name, log), partial(is_of, found.format.value)
 
 
 def _closed(path: Path) -> VpcctlError:

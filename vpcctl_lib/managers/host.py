@@ -86,6 +86,10 @@ class HostManager(Manager):
         if state.topology.guarded is False:
             missing = guarding.missing(self.runner)
             notes.append(guarding.UNGUARDED.format(missing or "is now found: vpcctl restore"))
+            # Imported late: nearly every host can guard ports.
+            from vpcctl_lib.managers.naming import unanswered
+
+            notes += unanswered(state.topology)
         if state.topology.quotes is False:
             notes.append(guarding.UNQUOTED)
         notes += filter(None, (*dict.fromkeys(uplinks.warnings), crowded(self.host, state.topology)))

@@ -13,19 +13,19 @@ from vpcctl_lib import sandbox
 from vpcctl_lib.errors import BadInput, VpcctlError
 from vpcctl_lib.files import documents
 from vpcctl_lib.frozen import frozen
-from vpcctl_lib.kernel import disk, netns, variants
+from vpcctl_lib.kernel import disk, netns
 from vpcctl_lib.kernel.run import Command, Runner, need
 from vpcctl_lib.lessons.course import COURSE, named, number_of
 from vpcctl_lib.lessons.lesson import Lesson
+from vpcctl_lib.managers import baseline
 from vpcctl_lib.managers.base import Context, Manager
+from vpcctl_lib.managers.baseline import Baseline
 from vpcctl_lib.managers.host import HostManager
 from vpcctl_lib.managers.questions import Finding, findings
 from vpcctl_lib.managers.topology import TopologyManager
 
 FILE = "lesson.json"
 EMPTY = "version: 1\n"
-DROPPED = "*{table}\nCOMMIT\n"
-"""For iptables-restore: the table without any rule."""
 
 
 @frozen
@@ -41,9 +41,7 @@ class Progress:
     solved: tuple[int, ...] = ()
     """The lessons whose check has passed in this sandbox."""
 
-    namespaces: tuple[str, ...] = ()
-    rules: str = ""
-    """What iptables-save printed."""
+    before: Baseline = Baseline()
 
 
 @frozen
@@ -67,7 +65,7 @@ def _progress(data: Any) -> Progress:
     found = Progress(**data)
     if found.lesson not in range(len(COURSE) + 1):
         raise ValueError(f"lesson {found.lesson} does not exist")
-    return replace(found, solved=tuple(found.solved), namespaces=tuple(found.namespaces))
+    return replace(found, solved=tuple(found.solved), before=baseline.read(data.get("before", {})))
 
 
 def _network(text: str) -> Any:
@@ -134,8 +132,7 @@ class LessonManager(Manager):
         self._check_empty()
         # Read before anything is noted: who interrupts the import of the reader could not quit after it.
         wanted = _network(lesson.network)
-        self._save(Progress(number, solved=before.solved, namespaces=tuple(sorted(netns.names())),
-                            rules=self._rules()))
+        self._save(Progress(number, solved=before.solved, before=baseline.look(self._unseen)))
         try:
             self._build(lesson, wanted)
         except BaseException:
@@ -165,10 +162,9 @@ class LessonManager(Manager):
         """Take away the lesson's network, and what was done by hand on the host since it began."""
         progress = self.progress()
         # First the host's rules: one by hand that forwards would keep the host forwarding.
-        self._restore_rules(progress.rules)
+        baseline.put_back_rules(self._unseen, progress.before)
         self._match(_network(EMPTY), prune=True)
-        for name in sorted(netns.names() - set(progress.namespaces)):
-            self._do(f"ip netns del {shlex.quote(name)}")
+        baseline.put_back_rest(self._unseen, progress.before)
         if progress.solved:
             self._save(Progress(solved=progress.solved))
         else:
@@ -203,22 +199,8 @@ class LessonManager(Manager):
         if done.status != 0:
             raise VpcctlError(f"the lesson can't be built on this host: {done.reason()}")
 
-    def _rules(self) -> str:
-        return variants.rules(self._unseen, variants.standard(self._unseen))
-
-    def _restore_rules(self, before: str) -> None:
-        added = (table for table in _tables(self._rules()) if table not in _tables(before))
-        text = before + "".join(DROPPED.format(table=table) for table in added)
-        if text:
-            self._unseen.change(Command(("iptables-restore",), text))
-
     def _save(self, progress: Progress) -> None:
         disk.make_folder(self._file.parent)
         new = self._file.with_suffix(".new")
         disk.write_new(new, json.dumps(asdict(progress)).encode())
         new.replace(self._file)
-
-
-def _tables(rules: str) -> list[str]:
-    """The tables in what iptables-save printed."""
-    return [line[1:] for line in rules.splitlines() if line.startswith("*")]

@@ -7,8 +7,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from ipaddress import IPv4Address
 from time import monotonic
 
+from vpcctl_lib.blueprint.flows import covered, file
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.firewall.filter_rules import EGRESS, INGRESS, counters
+from vpcctl_lib.flows import totals
+from vpcctl_lib.flows.names import FOLDER
 from vpcctl_lib.frozen import frozen
 from vpcctl_lib.kernel import netns, proc
 from vpcctl_lib.kernel.conntrack import Known, Table
@@ -21,6 +24,7 @@ from vpcctl_lib.managers.deploy import DeployManager, Running
 from vpcctl_lib.managers.host import HostManager, Status
 from vpcctl_lib.model import addressing, endpoints, naming
 from vpcctl_lib.model.endpoints import Endpoint, Site
+from vpcctl_lib.model.flowlogs import FlowLog
 from vpcctl_lib.model.policies import Action, Policy, Rule
 from vpcctl_lib.model.routing import routed
 from vpcctl_lib.model.topology import Topology, Vpc
@@ -54,6 +58,28 @@ class Refused:
 
 
 @frozen
+class Logged:
+    """A flow log: its records, and those among them that say that something is missing."""
+
+    vpc: str
+    log: FlowLog
+    records: int
+    skipped: int
+
+
+@frozen
+class Collected:
+    """What the collector of flow logs has done."""
+
+    when: float
+    """When it last read the kernel's counters, in seconds since 1970."""
+
+    logs: tuple[Logged, ...]
+    lost: Mapping[Site, int]
+    """Packets without room in the sets of a machine, or of a VPC's network ACLs, whose subnet is empty."""
+
+
+@frozen
 class Measured:
     """Everything at one moment, but for what is in namespaces that are missing."""
 
@@ -70,6 +96,9 @@ class Measured:
 
     connections: Fill
     neighbours: Fill
+    flow_logs: Collected | None
+    """What the collector of flow logs has done; None if there is no log, or it has not read anything yet."""
+
     seconds: float
     """How long all of it took to read."""
 
@@ -92,7 +121,9 @@ class MetricsManager(Manager):
             topology, status, tuple(DeployManager(self.context).list()), dict(_machines(topology, seen)),
             {name: links[naming.UPLINK] for name, links in seen.items() if naming.UPLINK in links},
             (*self._refused_by_machines(topology), *self._refused_by_acls(topology)),
-            _translated(topology), _connections(), self._neighbours(), monotonic() - self._began)
+            _translated(topology), _connections(), self._neighbours(),
+            _collected(topology, totals.read(self.context.store.folder / FOLDER)),
+            monotonic() - self._began)
 
     def _refused_by_machines(self, topology: Topology) -> list[Refused]:
         machines = [(vpc, one) for vpc in topology.vpcs for subnet in vpc.subnets
@@ -126,6 +157,22 @@ class MetricsManager(Manager):
     def _neighbours(self) -> Fill:
         table = self.host.neighbours
         return Fill(table.entries - self.host.exempt, table.room)
+
+
+def _collected(topology: Topology, reading: totals.Reading | None) -> Collected | None:
+    logged = [vpc for vpc in topology.vpcs if vpc.flow_logs]
+    if reading is None or not logged:
+        return None
+    held, found, lost = reading.totals, list[Logged](), dict[Site, int]()
+    for vpc in logged:
+        for log in vpc.flow_logs:
+            name = file(vpc.name, log)
+            found.append(Logged(vpc.name, log, held.records.get(name, 0), held.skipped.get(name, 0)))
+        sites = [one.site for one in endpoints.in_vpc(vpc) if covered(vpc, one.site.subnet, one.site.machine)]
+        lost |= {site: held.lost.get(str(site), 0) for site in sites}
+        if vpc.acls:
+            lost[Site(vpc.name, "", "")] = held.lost.get(vpc.name, 0)
+    return Collected(reading.when, tuple(found), lost)
 
 
 def _links(namespace: str) -> dict[str, Traffic]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.kernel.run import has
-from vpcctl_lib.model import resolving
+from vpcctl_lib.model import endpoints, resolving
 from vpcctl_lib.model.topology import Topology
 
 SERVER = "dnsmasq"
@@ -22,5 +24,15 @@ def check_names(before: Topology, after: Topology) -> list[str]:
             raise VpcctlError(f"VPC '{vpc.name}' can't have DHCP without DNS: one server does both",
                               f"turn DNS on first: vpcctl dns enable --vpc {vpc.name}; or DHCP off: "
                               f"vpcctl dhcp disable --vpc {vpc.name}")
-    old = resolving.check(before)
-    return [warning for warning in resolving.check(after) if warning not in old]
+    old = (*resolving.check(before), *unanswered(before))
+    return [warning for warning in (*resolving.check(after), *unanswered(after)) if warning not in old]
+
+
+def unanswered(topology: Topology) -> Iterator[str]:
+    """A warning for each virtual machine that asks for its address in vain."""
+    for vpc in topology.vpcs:
+        for one in endpoints.in_vpc(vpc) if vpc.dhcp and topology.guarded is False else ():
+            if one.tap:
+                yield (f"{one.site} gets no address by DHCP: where ports are not guarded, nothing carries "
+                       f"its questions past its namespace. Set {one.address} in the guest, or install "
+                       "nftables and run: vpcctl restore")

@@ -298,9 +298,9 @@ def parse_interface(text: str) -> IPv4Interface:
 
 
 @cache
-def single(address: IPv4Address) -> IPv4Network:
+def single(address: Address) -> IPv4Network | IPv6Network:
     """The network of one address: all machines of a VPC have a route to that of its gateway."""
-    return IPv4Network(address)
+    return IPv4Network(address) if isinstance(address, IPv4Address) else IPv6Network(address)
 
 
 @cache

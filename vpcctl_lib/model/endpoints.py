@@ -144,8 +144,8 @@ def endpoint(vpc: Vpc, subnet: Subnet, machine: Machine) -> Endpoint:
     site = Site(vpc.name, subnet.name, machine.name)
     translates = isinstance(machine, Gateway)
     ipv4 = _addresses(subnet, machine)
-    # A NAT gateway translates IPv4, and nothing gives a virtual machine an address of IPv6.
-    ipv6 = () if translates or machine.tap else _addresses6(subnet, ipv4)
+    # A NAT gateway translates IPv4.
+    ipv6 = () if translates else _addresses6(subnet, ipv4)
     return Endpoint(site, site.namespace, naming.port(subnet.name, machine.name), (*ipv4, *ipv6),
                     None if translates else subnet.policy, machine.workloads, machine.forwards,
                     machine.attached, machine.groups, machine.publishes, translates, machine.tap,

@@ -114,7 +114,7 @@ def published(topology: Topology) -> Iterator[Published]:
 def check(topology: Topology, before: Topology | None = None) -> None:
     """Refuse two that a packet could be for, or that one VPC could not tell apart; of two the new one.
 
-    Also one at an address of a family that its machine lacks, and a new one at an address of a VPC.
+    Also one at an address of a family that its VPC lacks, and a new one at an address of a VPC.
     """
     had = {(one.site, one.publish) for one in published(before)} if before else set()
     by_port: dict[tuple[int, Transport], list[Published]] = {}
@@ -129,13 +129,10 @@ def check(topology: Topology, before: Topology | None = None) -> None:
 
 
 def _check_family(one: Published) -> None:
-    if one.addresses:
-        return
-    what = f"port {one.publish.name} of the host can't lead to {one.site}"
-    if one.vpc.ipv6 is None:
-        raise VpcctlError(f"{what}: VPC '{one.vpc.name}' has no IPv6",
+    if not one.addresses:
+        raise VpcctlError(f"port {one.publish.name} of the host can't lead to {one.site}: VPC "
+                          f"'{one.vpc.name}' has no IPv6",
                           f"give it a prefix: vpcctl vpc set --name {one.vpc.name} --ipv6 auto")
-    raise VpcctlError(f"{what}: it has no address of IPv6", "name an IPv4 address of the host")
 
 
 def _check_outside(topology: Topology, listen: Address | None) -> None:

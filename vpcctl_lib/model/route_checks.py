@@ -160,9 +160,6 @@ def _check_middlebox(vpc: Vpc, route: VpcRoute) -> None:
     if not found[1].forwards:
         raise VpcctlError(f"machine '{route.hop}' of VPC '{vpc.name}' forwards no packets of others",
                           f"add one that does: vpcctl instance add {where} --forwards")
-    if tables.next_hop(vpc, route) is None:
-        raise VpcctlError(f"machine '{route.hop}' of VPC '{vpc.name}' has no IPv6: it is a virtual machine",
-                          "use a machine without --tap")
 
 
 def uses(vpc: Vpc, gateway: str) -> list[str]:

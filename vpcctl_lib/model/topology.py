@@ -210,8 +210,7 @@ class Vpc:
     @property
     def is_published6(self) -> bool:
         """The same by IPv6."""
-        return self.ipv6 is not None and any(
-            one.is_of(Family.INET6) for machine, one in self._publishes if not machine.tap)
+        return self.ipv6 is not None and any(one.is_of(Family.INET6) for _, one in self._publishes)
 
     @property
     def has_ports(self) -> bool:

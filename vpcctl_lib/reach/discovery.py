@@ -50,6 +50,16 @@ class Discovery:
         answer = _message(ADVERTISEMENT, Flow(wanted, asker))
         _pass(here, answer, wanted, (Hook.OUTPUT, Hook.POSTROUTING), Ways("", link.name))
 
+    def check_router(self, here: Namespace, link: Link, guest: Address) -> None:
+        """Blocked if a virtual machine behind a tap does not find its router there."""
+        held = next((one.address for one in link.addresses if not one.unusable), None)
+        if held is None and here.family is Family.INET6:
+            raise Blocked(Code.NO_ADDRESS, here.title,
+                          f"{link.name} has no address, which the virtual machine's router would have",
+                          Cause(device=link.name))
+        if held is not None:
+            self.check_found(here, link, guest, held)
+
     def _answering(self, near: Namespace, link: Link, segment: Segment, wanted: Address,
                    source: Address) -> list[End]:
         """The ends that answer a solicitation for an address, as ndisc_recv_ns() of net/ipv6/ndisc.c does.

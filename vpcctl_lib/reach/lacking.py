@@ -18,7 +18,7 @@ SYMPTOMS = frozenset({Code.NO_ROUTE, Code.NO_ADDRESS, Code.NO_NEIGHBOUR, Code.NO
 
 
 def lacking(question: Question) -> Blocked | None:
-    """The end that has no IPv6: its VPC has none, or such a machine never has."""
+    """The end that has no IPv6: its VPC has none, or it is a NAT gateway."""
     if question.family is Family.INET:
         return None
     return next((found for vpc, one in _ends(question) if (found := _without(vpc, one))), None)
@@ -37,8 +37,7 @@ def _without(vpc: Vpc, one: Endpoint | None) -> Blocked | None:
         return Blocked(Code.NO_IPV6, vpc.name, f"VPC '{vpc.name}' has no IPv6")
     if one is None or one.ipv6:
         return None
-    what = "NAT gateway" if one.translates else "virtual machine"
-    return Blocked(Code.NO_IPV6, str(one.site), f"a {what} has no IPv6")
+    return Blocked(Code.NO_IPV6, str(one.site), "a NAT gateway has no IPv6")
 
 
 def command(blocked: Blocked, question: Question) -> str | None:

@@ -122,6 +122,7 @@ class Walk:
         here = self.scene.of(namespace)
         link = tap_of(here, self.scene.taps[namespace])
         packet = self._incoming(here, link, source, destination, protocol, port)
+        self._discovery.check_router(here, link, source)
         return self._exchange(here, packet, lambda one: self._arrive(here, link.name, one, FURTHEST),
                               link.name)
 
@@ -163,7 +164,10 @@ class Walk:
         answer = replace(packet.outside(), flow=packet.flow.back(), flags=flags, icmp=REPLIES[packet.icmp],
                          answer=True)
         if there.beyond:
-            back = self._arrive(self.scene.of(there.namespace), there.beyond, answer, FURTHEST)
+            where = self.scene.of(there.namespace)
+            if there.beyond == self.scene.taps.get(where.name):
+                self._discovery.check_router(where, where.links[there.beyond], answer.flow.source)
+            back = self._arrive(where, there.beyond, answer, FURTHEST)
         else:
             back = self.send(*self._replied(self.scene.of(there.namespace), answer))
         # The internet may be a namespace with a name, as in a sandbox.

@@ -27,8 +27,8 @@ HOOKS = {
 """By where a machine's rules are (`Stand`): the hook of each direction, and the priorities before and behind
 the rules (0 in `filter`, -150 in `mangle`). What a NAT gateway sends has its own address behind NAT (100)."""
 
-PORTS = "{ tcp, udp }"
-"""The protocols with ports."""
+PORTS = ("tcp", "udp")
+"""The protocols with ports: a rule for each takes less than a set of both."""
 
 LINKS = {IN: "iifname", OUT: "oifname"}
 
@@ -70,13 +70,15 @@ def _key(family: str) -> str:
     return f"{ends(family)} . meta l4proto . th sport . th dport"
 
 
-def updates(name: str, family: str) -> Iterator[str]:
-    """The rules that count a packet: with its ports, or without any."""
+def updates(name: str, family: str, has_later: bool) -> Iterator[str]:
+    """The rules that count a packet, with its ports or without any; `has_later` if fragments come here."""
     bare = f"update @{name} {{ {ends(family)} . meta l4proto . 0 . 0 }} accept"
-    # First: else ports would be taken from what a later fragment carries.
-    yield f"{is_later(family)} {bare}"
-    yield f"{kind(family)} {PORTS} update @{name} {{ {_key(family)} }} accept"
-    yield f"{kind(family)} != {PORTS} {bare}"
+    if has_later:
+        # First: else ports would be taken from what a later fragment carries.
+        yield f"{is_later(family)} {bare}"
+    for protocol in PORTS:
+        yield f"meta l4proto {protocol} update @{name} {{ {_key(family)} }} accept"
+    yield f"{kind(family)} != {{ {', '.join(PORTS)} }} {bare}"
 
 
 @frozen
@@ -150,7 +152,9 @@ class Counting(Table):
         way, _, place = chain.partition("-")
         yield f'{LINKS[way]} != "{self.interface}" accept'
         for family in self.families:
-            yield from updates(machine_set(way, place, family), family)
+            # The kernel puts IPv4 together before this hook (ip_local_deliver), and IPv6 behind it.
+            is_whole = (self.stand, way, family) == (ENDS, IN, FOUR)
+            yield from updates(machine_set(way, place, family), family, not is_whole)
         yield f'counter name "{LOST}"'
 
     def check(self, kernel: Kernel, facts: Facts) -> Fault | None:

@@ -13,6 +13,7 @@ from vpcctl_lib.resources.base import MISSING, Fault, Operations, Place, Remains
 from vpcctl_lib.resources.host import IDENTITY
 from vpcctl_lib.resources.operation import Facts
 from vpcctl_lib.resources.operations import HOST, Sysctl
+from vpcctl_lib.resources.renamed import name_now, numbers
 from vpcctl_lib.resources.settings import WAS
 
 EVERYWHERE = "net.ipv6.conf.all.forwarding"
@@ -53,7 +54,9 @@ class Forwarding6(Resource):
         held = setting(key_of(self.device))
         if held is None:
             return {}
-        return {self._fact: held, IDENTITY: netns.own_identity()}
+        # Our own cable goes with its switch.
+        known = {} if self.own else numbers([self.device])
+        return {self._fact: held, IDENTITY: netns.own_identity(), **known}
 
     @property
     def _fact(self) -> str:
@@ -69,9 +72,9 @@ class Forwarding6(Resource):
         return (Sysctl(key_of(self.device), "1"),)
 
     def unmake(self, facts: Facts) -> Operations:
-        """Back to the value found since the boot."""
+        """Back to the value found since the boot, whatever the link is called by now."""
         found = facts.get(self._fact) == "0" and not self.is_outlived(facts)
-        return (Sysctl(key_of(self.device), "0"),) if found else ()
+        return (Sysctl(key_of(name_now(self.device, facts)), "0"),) if found else ()
 
     def check(self, kernel: Kernel, facts: Facts) -> Fault | None:
         """It must be on, if this kernel has it. A cable that is recreated has it off."""

@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from typing import Any
 
 from vpcctl_lib.kernel.reader import Kernel
-from vpcctl_lib.model.naming import MARK
 
 MAKERS = {"dhcp": "a DHCP client", "ra": "a router's advertisement", "bird": "bird", "zebra": "FRR",
           "static": "a configuration of the host", "boot": "ip route add", "kernel": "the kernel"}
@@ -22,8 +21,6 @@ def of_link(namespace: str, device: str, kernel: Kernel) -> Owner:
     kind = link.get("linkinfo", {}).get("info_kind", "")
     alias = link.get("ifalias", "")
     told = " ".join(filter(None, (f"a {kind}" if kind else "", f"with the alias '{alias}'" if alias else "")))
-    if alias.startswith(MARK):
-        told += ", which marks it as an older vpcctl's"
     return told, f"{ip(namespace)} link del {device}"
 
 

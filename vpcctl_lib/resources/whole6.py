@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 from vpcctl_lib.frozen import frozen
 from vpcctl_lib.kernel import netns
@@ -12,9 +13,10 @@ from vpcctl_lib.kernel.run import Runner
 from vpcctl_lib.resources.base import Condition, Fault, Operations, Remains, Resource, changed
 from vpcctl_lib.resources.forwarding6 import EVERYWHERE, key_of
 from vpcctl_lib.resources.host import BESIDE, IDENTITY
-from vpcctl_lib.resources.operation import Deed, Facts
-from vpcctl_lib.resources.operations import HOST, Sysctl, put
+from vpcctl_lib.resources.operation import Deed, Desk, Facts
+from vpcctl_lib.resources.operations import HOST, put
 from vpcctl_lib.resources.putback import PutBack
+from vpcctl_lib.resources.renamed import name_now, numbers
 
 _ALONG = re.compile(r"net/ipv6/conf/(?!\.{1,2}/)[^/\s]+/(forwarding|accept_ra)")
 """What goes with the switch: a setting outside this list in a record is never written."""
@@ -23,12 +25,33 @@ HEARD = "2"
 """Router advertisements count although the host forwards (accept_ra of ip-sysctl)."""
 
 
+NEW = "default"
+"""Among the links: those that come later begin with its settings."""
+
+
 def _links() -> list[str]:
-    return [name for name in linked() if name not in ("all", "default", "lo")]
+    return [name for name in linked() if name not in ("all", "lo")]
 
 
 def _accepts(link: str) -> str:
     return f"net/ipv6/conf/{link}/accept_ra"
+
+
+def _link_of(key: str) -> str:
+    return key.split("/")[3]
+
+
+def _key_now(key: str, facts: Facts) -> str:
+    """The same setting of the link as it is called by now."""
+    *before, link, last = key.split("/")
+    return "/".join((*before, name_now(link, facts), last))
+
+
+def _hearing(kernel: Kernel) -> Iterator[str]:
+    """The links that hear router advertisements, if they are let: not those that only lead to a bridge."""
+    for link in kernel.links(HOST):
+        if "master" not in link and link["ifname"] != "lo":
+            yield link["ifname"]
 
 
 @frozen
@@ -58,11 +81,35 @@ class SendOn(Deed):
 
 _SCRIPT = """if [ "$(sysctl -n net.ipv6.conf.all.forwarding)" = 0 ]; then
   for file in /proc/sys/net/ipv6/conf/*/accept_ra; do
-    case $file in */all/* | */default/* | */lo/*) continue ;; esac
+    case $file in */all/* | */lo/*) continue ;; esac
     [ "$(cat "$file")" != 1 ] || echo 2 >"$file"
   done
   sysctl -q -w net.ipv6.conf.all.forwarding=1
 fi"""
+
+
+@frozen
+class Hear(Deed):
+    """Have more links hear router advertisements, and record that they did so by themselves."""
+
+    links: tuple[str, ...]
+
+    def places(self, ends: frozenset[str]) -> frozenset[str] | None:
+        """Everywhere, as the switch."""
+        return None
+
+    def do(self) -> None:
+        """Those that are gone need it no longer."""
+        for link in self.links:
+            put(f"{SYSCTLS}/{_accepts(link)}", HEARD)
+
+    def carry_out(self, desk: Desk) -> Facts:
+        """With the old values."""
+        super().carry_out(desk)
+        return {_accepts(link): "1" for link in self.links} | numbers(self.links)
+
+    def __str__(self) -> str:
+        return f"sysctl -q -e -w {' '.join(f'{_accepts(link)}={HEARD}' for link in self.links)}"
 
 
 @frozen
@@ -80,8 +127,9 @@ class Whole6(Resource):
         from vpcctl_lib.resources import forwarders
 
         found[BESIDE] = forwarders.written(forwarders.forwarders(forwarders.look(runner, must=True)))
-        keys = (key for link in _links() for key in (_accepts(link), f"net/ipv6/conf/{link}/forwarding"))
-        return found | {key: "1" for key in keys if setting(key) == "1"}
+        keys = [key for link in _links() for key in (_accepts(link), f"net/ipv6/conf/{link}/forwarding")
+                if setting(key) == "1"]
+        return found | dict.fromkeys(keys, "1") | numbers({_link_of(key) for key in keys})
 
     def is_outlived(self, facts: Facts) -> bool:
         """A boot of the host sets it again."""
@@ -97,19 +145,22 @@ class Whole6(Resource):
             return ()
         from vpcctl_lib.resources import forwarders
 
-        along = tuple((key, "1", HEARD if key.endswith("accept_ra") else "1") for key, value in facts.items()
-                      if _ALONG.fullmatch(key) and value == "1")
+        along = tuple((_key_now(key, facts), "1", HEARD if key.endswith("accept_ra") else "1")
+                      for key, value in facts.items() if _ALONG.fullmatch(key) and value == "1")
         return (PutBack(EVERYWHERE, "0", "1", along, forwarders.read(facts.get(BESIDE, ""))),)
 
     def check(self, kernel: Kernel, facts: Facts) -> Fault | None:
-        """On, if this kernel has no other way, and no link has stopped hearing router advertisements."""
+        """On, if this kernel has no other way, and no link is deaf to router advertisements because of it."""
         if kernel.setting(HOST, key_of("all")) is not None:
             return None
         if kernel.setting(HOST, EVERYWHERE) != "1":
             return changed(f"{EVERYWHERE} is not 1")
-        deaf = [key for key in facts if key.endswith("/accept_ra") and kernel.setting(HOST, key) == "1"]
-        told = "; ".join(f"{key} is 1, not {HEARD}" for key in deaf)
-        return Fault(Condition.CHANGED, told, tuple(Sysctl(key, HEARD) for key in deaf)) if deaf else None
+        if facts.get(EVERYWHERE) != "0":
+            # Who forwarded before is deaf by the owner's own choice.
+            return None
+        deaf = tuple(one for one in (NEW, *_hearing(kernel)) if kernel.setting(HOST, _accepts(one)) == "1")
+        told = "; ".join(f"{_accepts(one)} is 1, not {HEARD}" for one in deaf)
+        return Fault(Condition.CHANGED, told, (Hear(deaf),)) if deaf else None
 
     def relearn(self, remains: Remains) -> dict[str, str]:
         """The previous value is unknown."""

@@ -15,6 +15,10 @@ LEADING = frozenset({"dnat", "redirect"})
 CHOSEN = frozenset({"numgen", "jhash", "symhash"})
 """Keys of maps that are worked out for each packet, and always have an entry (nft(8))."""
 
+OURS = -100
+"""The priority of iptables' own chain (NF_IP_PRI_NAT_DST), with our rules. The kernel leads a connection
+elsewhere once: chains behind it get what it leaves."""
+
 ENDING = frozenset({"accept", "drop", "reject", "return"})
 
 
@@ -58,7 +62,9 @@ def leading(tables: Sequence[Table], knock: Knock) -> Iterator[str]:
             continue
         for chain in table.chains.values():
             if (chain.kind, chain.hook) == ("nat", "prerouting") and not chain.is_of_iptables:
-                yield from _Walk(table, knock).through(chain.name, _Found(), DEEPEST)
+                # Behind ours, a rule for all ports keeps nothing from us; one for this port would lose it.
+                found = _Found(sure=chain.priority <= OURS)
+                yield from _Walk(table, knock).through(chain.name, found, DEEPEST)
 
 
 class _Walk:

@@ -6,11 +6,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from vpcctl_lib import __version__
+from vpcctl_lib.model.endpoints import Site
 
 if TYPE_CHECKING:
     from vpcctl_lib.kernel.traffic import Traffic
-    from vpcctl_lib.managers.metrics import Fill, Measured
-    from vpcctl_lib.model.endpoints import Site
+    from vpcctl_lib.managers.metrics import Collected, Fill, Measured
 
 GAUGE, COUNTER = "gauge", "counter"
 PREFIX = "vpcctl_"
@@ -54,6 +54,8 @@ def metrics(measured: Measured) -> Iterator[Metric]:
     yield from _fill("connection_tracking", "the host's table of connections", measured.connections)
     yield from _fill("neighbour_table", "the table of IPv4 neighbours, which all machines share",
                      measured.neighbours)
+    if measured.flow_logs:
+        yield from _flow_logs(measured.flow_logs)
     yield _one("scrape_duration_seconds", "How long it took to read all of this.", round(measured.seconds, 3),
                "seconds")
 
@@ -73,6 +75,18 @@ def _things(measured: Measured) -> Iterator[Metric]:
     conditions = [one.condition for one in status.findings]
     yield Metric("drift", GAUGE, "Things that are not as recorded, as vpcctl status lists them.", tuple(
         ({"condition": one}, conditions.count(one)) for one in sorted(set(conditions))))
+
+
+def _flow_logs(found: Collected) -> Iterator[Metric]:
+    yield _one("flow_log_last_reading_timestamp_seconds", "When the collector of flow logs last read the "
+               "kernel's counters.", round(found.when, 3), "seconds")
+    labels = [_site(Site(one.vpc, one.log.subnet, one.log.instance)) for one in found.logs]
+    yield Metric("flow_log_records", COUNTER, "Records that were written to a flow log.",
+                 tuple(zip(labels, (one.records for one in found.logs), strict=True)))
+    yield Metric("flow_log_skipped_records", COUNTER, "SKIPDATA records of a flow log: something is missing.",
+                 tuple(zip(labels, (one.skipped for one in found.logs), strict=True)))
+    yield Metric("flow_log_lost_packets", COUNTER, "Packets in no record: there were too many flows.",
+                 tuple((_site(site), packets) for site, packets in found.lost.items()), "packets")
 
 
 def _traffic(name: str, what: str, held: Iterable[tuple[Labels, Traffic]]) -> Iterator[Metric]:

@@ -196,7 +196,7 @@ def instance_shown(found: Instance) -> View:
     where, vpc = found.where, found.where.site.vpc
     within = f"ip netns exec {where.namespace}"
     return {**instance(found), "port": where.port, "see": {
-        "addresses": f"ip -n {where.namespace} route show dev {where.tap}" if where.tap else
+        "addresses": f"ip -n {where.namespace} neigh show dev {where.tap} nud permanent" if where.tap else
                      f"ip -n {where.namespace} addr show {where.interface}",
         "mac": f"bridge -n {vpc} fdb show dev {where.port} | grep static",
         "port": f"ip -n {vpc} link show {where.port}",

@@ -31,7 +31,8 @@ def sniffer(device: str) -> tuple[str, ...]:
     source = Path(__file__).with_name("sniffer.py").read_text()
     return (sys.executable, "-I", "-S", "-c", source, device)
 COLLECTOR = ("kernel.syscalls", "kernel.netlink", "keeper.log", "flows.names", "flows.reading",
-             "flows.accounts", "flows.journal", "flows.config", "flows.records", "flows.collector")
+             "flows.accounts", "flows.totals", "flows.journal", "flows.config", "flows.records",
+             "flows.collector")
 """The modules of the collector of flow logs, each after those that it imports."""
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from pathlib import Path
 
 from vpcctl_lib.keeper.fate import ENDING, Fate, read
@@ -57,11 +57,11 @@ def remove(log: Path) -> None:
         file.unlink(missing_ok=True)
 
 
-def text(log: Path) -> str:
-    """All output of the workload that is kept; FileNotFoundError if it has no log."""
+def text(log: Path, takes: Callable[[bytes], bool] = bool) -> str:
+    """All output that is kept, of files that are taken by what they have; FileNotFoundError without a log."""
     older, newer = _parts(log)
     before = older.read_bytes() if older.exists() else b""
-    return (before + newer.read_bytes()).decode(errors="replace")
+    return b"".join(part for part in (before, newer.read_bytes()) if takes(part)).decode(errors="replace")
 
 
 def tail(log: Path, size: int) -> bytes:
@@ -71,14 +71,15 @@ def tail(log: Path, size: int) -> bytes:
         return file.read(size)
 
 
-def follow(log: Path) -> Generator[bytes, None, None]:
-    """All that is kept, then what is added, for ever; sometimes empty. It continues with a new log."""
+def follow(log: Path, takes: Callable[[bytes], bool] = bool) -> Generator[bytes, None, None]:
+    """As `text`, and then what is added, for ever; sometimes empty. It continues with a new log."""
     file = log.open("rb")
     try:
         older, _ = _parts(log)
         # If it has just become the older one, it is read once.
         if older.exists() and _is_another(older, os.fstat(file.fileno())):
-            yield older.read_bytes()
+            yield from filter(takes, (older.read_bytes(),))
+        yield from filter(takes, (file.read(),))
         while True:
             yield file.read()
             if _is_another(log, os.fstat(file.fileno())):
