@@ -274,6 +274,7 @@ def test_damage_is_seen_and_mended(tiers: Host) -> None:
             ("nft insert rule bridge vpcctl-acls out-edge return", "something in it is not vpcctl's"),
             ("nft add chain bridge vpcctl-acls mine '{ type filter hook forward priority 0; policy drop; }'",
              "something in it is not vpcctl's"),
+            ("nft add table bridge vpcctl-acls '{ flags dormant; }'", "something in it is not vpcctl's"),
             ("nft flush ruleset", "guard of the ports in vpc1")):
         tiers.sh(damage, "vpc1")
         done = tiers.vpcctl("status")

@@ -310,6 +310,16 @@ def test_it_works_in_a_sandbox_without_root(make_host: Callable[..., Host],
     assert host.do("status").out == "in sync\n"
 
 
+def test_who_has_no_log_hears_where_the_records_are(vpc1: Host) -> None:
+    shown = "flow-log show --vpc vpc1 --subnet private"
+    vpc1.refused(shown, says="create it: vpcctl flow-log create --vpc vpc1 --subnet private")
+    vpc1.do("flow-log create --vpc vpc1 --subnet public")
+    vpc1.refused(shown, says="did you mean 'vpc1/public'?")
+    vpc1.do("flow-log create --vpc vpc1")
+    vpc1.refused(shown, says="its records are in that of vpc1: vpcctl flow-log show --vpc vpc1\n")
+    vpc1.refused("flow-log show --vpc vpc1 --subnet publik", says="subnet 'publik' does not exist")
+
+
 def test_several_logs_may_be_of_a_machine_each_with_what_it_is_for(vpc1: Host) -> None:
     vpc1.do("instance add --vpc vpc1 --subnet private --name web1")
     policy = vpc1.write("policy.json", ONLY_80)
@@ -455,6 +465,7 @@ def test_status_lists_tables_that_are_alike_once_and_finds_the_other_one(logged:
     assert logged.sh(f"grep -c vpcctl-flows {logged.scratch}/asked") == "1\n"
     for change, says in (("flush chain inet vpcctl-flows in-open", "its rules differ"),
                          ("add chain inet vpcctl-flows more", "its chains differ"),
+                         ("add table inet vpcctl-flows { flags dormant; }", "its chains differ"),
                          ("add set inet vpcctl-flows more { type ipv4_addr; }", "its sets differ"),
                          ("delete table inet vpcctl-flows", "")):
         logged.sh(f"nft '{change}'", "vpc1-public.web2")
@@ -500,6 +511,17 @@ def test_sets_made_again_otherwise_cost_others_nothing(logged: Host, how: str) -
     before = len(records(logged))
     until(lambda: [one for one in records(logged)[before:] if one["machine"] == "vpc1/public/lab"
                    and one["log_status"] != "SKIPDATA"], "it is not read again")
+
+
+def test_a_table_that_was_put_to_sleep_is_said_to_count_nothing(logged: Host) -> None:
+    until(lambda: "vpc1/public" in {one["machine"] for one in records(logged)}, "no record")
+    logged.sh("nft add table inet vpcctl-flows '{ flags dormant; }'", "vpc1-public")
+    said = until(lambda: [one for one in records(logged) if one["log_status"] == "SKIPDATA"], "not said")
+    assert {one["machine"] for one in said} == {"vpc1/public"}
+    logged.do("restore")
+    send(logged, "vpc1-public", PRIVATE, 99, 3)
+    flow = ("vpc1/public", "egress", PUBLIC, PRIVATE, 17, 99, "ACCEPT")
+    assert written(logged, flow)[flow] == 3
 
 
 def all_or_said(host: Host, flow: tuple[Any, ...], many: int) -> bool:

@@ -290,6 +290,13 @@ def test_a_change_of_machines_survives_a_damaged_table(vpc1: Host, change: str, 
     assert vpc1.do("status").out == "in sync\n"
 
 
+def test_a_table_that_was_put_to_sleep_is_seen_and_mended(vpc1: Host) -> None:
+    vpc1.sh("nft add table bridge vpcctl '{ flags dormant; }'", "vpc1")
+    assert "its hook is missing" in vpc1.vpcctl("status").out
+    vpc1.do("restore")
+    assert vpc1.do("status").out == "in sync\n"
+
+
 def test_a_subnet_that_is_made_again_is_reachable_at_once(vpc1: Host) -> None:
     vpc1.reaches("vpc1-private", VICTIM)
     vpc1.do("subnet delete --vpc vpc1 --name public")

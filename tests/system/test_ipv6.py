@@ -173,7 +173,8 @@ def test_everything_is_missed_put_back_and_removed(dual: Host) -> None:
                      "ip netns exec vpc1-public sysctl -qw net.ipv6.conf.eth0.disable_ipv6=1",
                      "ip netns exec vpc1 sysctl -qw net.ipv6.conf.all.forwarding=0",
                      "ip netns exec vpc1 nft delete table bridge vpcctl",
-                     "ip netns exec vpc1 ip6tables -P FORWARD ACCEPT", "ip -6 route flush dev vpc-vpc1"):
+                     "ip netns exec vpc1 ip6tables -P FORWARD ACCEPT", "ip -6 route flush dev vpc-vpc1",
+                     "ip link set vpc-vpc1 mtu 1400; ip -n vpc1 link set br-vpc1 mtu 1400"):
         dual.sh(breakage)
         assert dual.vpcctl("status").code == 1, breakage
         dual.do("restore")
@@ -281,6 +282,19 @@ def test_public_subnets_get_out_by_the_host_s_address(dual: Host) -> None:
     dual.do("nat disable --vpc vpc1")
     assert host_setting(dual, FORCE) == "0"
     assert not pings(dual, "vpc1-public", INTERNET[0])
+
+
+@needs_force
+def test_a_way_out_with_a_small_mtu_leaves_the_cable_its_addresses(dual: Host) -> None:
+    dual.sh("ip link set eth0 mtu 1400; ip -n internet link set sandbox mtu 1400")
+    dual.do("nat enable --vpc vpc1")
+    assert dual.do("status").out == "in sync\n"
+    assert pings(dual, "", PUBLIC)
+    assert "your address: 2001:db8::2" in asks(dual, "vpc1-public", INTERNET[0])
+    dual.do("nat disable --vpc vpc1")
+    assert dual.do("status").out == "in sync\n"
+    assert pings(dual, "", PUBLIC)
+    dual.sh("ip link set eth0 mtu 1500; ip -n internet link set sandbox mtu 1500")
 
 
 def host_setting(host: Host, key: str) -> str:

@@ -291,6 +291,7 @@ def test_it_comes_by_a_file_and_goes(virtual: Host) -> None:
 def test_what_is_asked_must_make_sense(virtual: Host) -> None:
     new = "instance attach --vpc vpc1 --subnet public --name other"
     virtual.refused(f"{new} --tap eth0", code=2, says="'eth0' can't be the name of a tap")
+    virtual.refused(f"{new} --tap eth0", code=2, says="it is the machine's link to the bridge")
     virtual.refused(f"{new} --tap vm0 --netns /run/netns/x", code=2, says="exactly one of")
     virtual.refused(f"{new} --tap vm0 --interface vpc0", code=2, says="--tap has no other link")
     virtual.refused(f"instance attach {WHERE} --tap vm1", says="attached to tap vm0, has 10.0.1.4")

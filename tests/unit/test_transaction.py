@@ -243,7 +243,7 @@ class Simulation:
             place = (namespace, rest[rest.index("dev") + 1])
             need(place in self.links, f'Cannot find device "{place[1]}"')
             if verb == "flush":
-                assert rest[-2:] == ["scope", "link"], "none of these has such addresses"
+                assert rest[-3:] == ["scope", "link", "-nodad"], "none of these has such addresses"
                 return
             self.put(verb, (place, (kind, *without_flags(rest))))
             if kind == "addr" and verb == "del":

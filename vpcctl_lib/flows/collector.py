@@ -213,7 +213,7 @@ class Collector:
                    for key in counts):
                 raise LookupError(sets)
         except (OSError, LookupError) as error:
-            why = error.strerror if isinstance(error, OSError) else "its sets are not as they were made"
+            why = error.strerror if isinstance(error, OSError) else "its table is not as it was made"
             if namespace not in self._faulty:
                 _say(f"{namespace}: its flows can't be read: {why}")
                 self._faulty.add(namespace)

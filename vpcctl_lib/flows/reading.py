@@ -25,6 +25,9 @@ _TABLE, _LOST, _ELEMENTS = (10 << 8 | kind for kind in (1, 21, 33))
 _COUNTER = (1).to_bytes(4, "big")
 """NFT_OBJECT_COUNTER."""
 
+_FLAGS = 2
+"""NFTA_TABLE_FLAGS: ours has none."""
+
 _HEADER = 4
 """The size of struct nfgenmsg."""
 
@@ -75,7 +78,7 @@ class Namespaces:
     def read(self, name: str, family: int, table: str, lost: str, sets: Sequence[str]) -> Taken:
         """A table there; OSError if it, the namespace or one of the sets is missing, or a set is too large.
 
-        LookupError if an element has no key or no counter.
+        LookupError if it is dormant, or an element has no key or no counter.
         """
         there = os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=self._folder)
         try:
@@ -94,7 +97,11 @@ def _taken(netlink: Netlink, family: int, table: str, lost: str, sets: Sequence[
         parts = ((1, table.encode() + b"\0"), *given)
         return bytes((family, 0, 0, 0)) + b"".join(attribute(kind, value) for kind, value in parts)
 
-    handle = attributes(netlink.ask(_TABLE, body()), _HEADER).get(4, b"")
+    held = attributes(netlink.ask(_TABLE, body()), _HEADER)
+    if any(held.get(_FLAGS, b"")):
+        # A dormant one counts nothing.
+        raise LookupError(table)
+    handle = held.get(4, b"")
     # Listed once: if something changes meanwhile, what is not listed is there the next time.
     found = [counted(said for _, said in netlink.listing(_ELEMENTS, body((2, name.encode() + b"\0")), 1,
                                                          _SET_BYTES)) for name in sets]

@@ -11,6 +11,8 @@ from vpcctl_lib.kernel.run import Outcome
 
 _ESCAPE = re.compile(r'\\(u[0-9A-Fa-f]{4}|.)', re.DOTALL)
 _KNOWN = frozenset('"\\/bfnrt')
+_HOOK = frozenset({"type", "hook", "prio", "policy"})
+"""What nft prints of a chain only if it has a hook."""
 
 
 def parsed(outcome: Outcome, otherwise: str = "[]") -> Any:
@@ -53,3 +55,15 @@ def by_link(found: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
 def by_mac(found: list[dict[str, Any]]) -> dict[tuple[str, str], dict[str, Any]]:
     """The MAC entries of bridges by port and MAC."""
     return {(one["ifname"], one["mac"]): one for one in found if "master" in one}
+
+
+def of_table(outcome: Outcome) -> list[dict[str, Any]]:
+    """The content of an nft table. The chains of one with a flag have no hook: it is dormant (nft(8)).
+
+    Ours have no flag. Which one it is, nft 1.0.6 prints from memory that it has freed.
+    """
+    listed: list[dict[str, Any]] = parsed(outcome, "{}").get("nftables", [])
+    if not any(one.get("table", {}).get("flags") for one in listed):
+        return listed
+    return [{"chain": {key: value for key, value in one["chain"].items() if key not in _HOOK}}
+            if "chain" in one else one for one in listed]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.kernel import netns, proc
-from vpcctl_lib.kernel.answers import by_address, by_link, by_mac, parsed
+from vpcctl_lib.kernel.answers import by_address, by_link, by_mac, of_table, parsed
 from vpcctl_lib.kernel.crew import each
 from vpcctl_lib.kernel.run import TIMEOUT_SECONDS, Runner, has
 from vpcctl_lib.kernel.saves import HeldChain, Saved
@@ -362,10 +362,7 @@ class Kernel:
             raise Unreadable(namespace, f"nft table {name}",
                              "nft not found; install it: apt-get install nftables")
         outcome = self._runner.ask(("nft", "-j", *how, "list", "table", family, name), namespace)
-        if outcome.status != 0:
-            return None
-        listed: list[dict[str, Any]] = parsed(outcome, "{}").get("nftables", [])
-        return listed
+        return of_table(outcome) if outcome.status == 0 else None
 
     def _part(self, namespace: str, what: str, reading: Reading,
               shape: Callable[[list[dict[str, Any]]], T]) -> T:

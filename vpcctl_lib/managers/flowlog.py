@@ -114,13 +114,22 @@ def _of(vpc: Vpc, log: FlowLog) -> FlowLog | None:
 
 def find_flow_log(topology: Topology, vpc_name: str, log: FlowLog) -> tuple[Vpc, FlowLog]:
     """The log of that place; VpcctlError if there is none."""
-    vpc = find_vpc(topology, vpc_name)
+    vpc = _place(topology, vpc_name, log)
     found = _of(vpc, log)
     if found is None:
-        names = [flowlogs.path(vpc_name, one) for one in vpc.flow_logs]
-        raise VpcctlError(f"{flowlogs.path(vpc_name, log)} has no flow log", nearest(
-            flowlogs.path(vpc_name, log), names, f"create it: vpcctl flow-log create {words(vpc_name, log)}"))
+        raise VpcctlError(f"{flowlogs.path(vpc_name, log)} has no flow log", _instead(vpc, log))
     return vpc, found
+
+
+def _instead(vpc: Vpc, log: FlowLog) -> str:
+    """A hint: a log that has its records among others, the log that was probably meant, or how to make it."""
+    wider = next((one for one in vpc.flow_logs if one.covers(log.subnet, log.instance)), None)
+    if wider:
+        return (f"its records are in that of {flowlogs.path(vpc.name, wider)}: "
+                f"vpcctl flow-log show {words(vpc.name, wider)}")
+    names = [flowlogs.path(vpc.name, one) for one in vpc.flow_logs]
+    return nearest(flowlogs.path(vpc.name, log), names,
+                   f"create it: vpcctl flow-log create {words(vpc.name, log)}")
 
 
 def words(vpc_name: str, log: FlowLog) -> str:

@@ -72,7 +72,10 @@ def check_interface(text: str) -> str:
 
 def check_tap(text: str) -> str:
     """The name of a tap, or BadInput."""
-    if not _INTERFACE.fullmatch(text) or text in ("lo", "all", "default", naming.INSTANCE):
+    if text == naming.INSTANCE:
+        raise BadInput(f"'{text}' can't be the name of a tap",
+                       "it is the machine's link to the bridge: choose another name, such as vm0")
+    if not _INTERFACE.fullmatch(text) or text in ("lo", "all", "default"):
         raise BadInput(f"{quoted(repr(text))} can't be the name of a tap",
                        "use up to 15 of A-Z, a-z, 0-9, _ and -, beginning with a letter, as in vm0")
     return text

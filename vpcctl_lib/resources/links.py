@@ -252,12 +252,13 @@ class Port(Link):
     def change(self, old: Resource) -> Operations:
         """Sets everything again; normally only the MTU of our link changes, and its MAC once.
 
-        A link that was too small for IPv6 gets an IPv6 address when it grows. The MAC is set only if it
-        differs, because the kernel then forgets all neighbours (neigh_changeaddr).
+        A link that was too small for IPv6 gets an IPv6 address when it grows: not ours, which all have the
+        flag `nodad`. The MAC is set only if it differs, because the kernel then forgets all neighbours
+        (neigh_changeaddr).
         """
         if self.device == LOOPBACK:
             return self._set()
-        flush = Ip(self.namespace, ("addr", "flush", "dev", self.device, "scope", "link"))
+        flush = Ip(self.namespace, ("addr", "flush", "dev", self.device, "scope", "link", "-nodad"))
         address = self._address if isinstance(old, Port) and old.mac != self.mac else ()
         return (self._link("mtu", str(self.mtu)), *self._set(address), flush)
 
