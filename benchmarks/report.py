@@ -96,8 +96,8 @@ before rules one more. Half of the cost are the counters. Long connections cost 
 ## IPv6
 
 What [IPv6](ipv6.md) costs a network that has IPv4 already.
-`./vpcctl sandbox -- env PYTHONPATH=. python3 benchmarks/dual.py` measures it, apart from the rest. For traffic,
-the ratio is of what is sent in the same time of the processor.
+`./vpcctl sandbox -- env PYTHONPATH=. python3 benchmarks/dual.py` measures it, apart from the rest. The ratio
+of traffic is of what is sent in the same time of the processor.
 
 | | IPv4 | both families | ratio |
 |---|---|---|---|
