@@ -225,7 +225,8 @@ LOSSES = {"tap": "ip link del vm0", "route": f"ip -6 route del {ADDRESS}",
           "neighbour": f"ip -6 neigh del {ADDRESS} dev vm0",
           "address": f"ip -6 addr del {TAP_END}/64 dev vm0", "PREROUTING": "ip6tables -t raw -F",
           "forwarding": "sysctl -qw net.ipv6.conf.all.forwarding=0",
-          "IPv6 on vm0": "sysctl -qw net.ipv6.conf.vm0.disable_ipv6=1"}
+          "IPv6 on vm0": "sysctl -qw net.ipv6.conf.vm0.disable_ipv6=1",
+          "an MTU below 1280": "ip link set vm0 mtu 1200"}
 
 
 CLOSED = {"route ::/0": "NO_ROUTE", "address": "NO_ADDRESS"}
