@@ -647,3 +647,27 @@ def test_records_are_followed_as_they_come(logged: Host) -> None:
     send(logged, "vpc1-public", PRIVATE, 99)
     until(lambda: '"dstport": 99' in file.read_text(), "nothing comes")
     logged.do("flow-log delete --vpc vpc1")
+
+
+@pytest.mark.parametrize(("name", "put", "what"), [
+    ("vpc1.log", "ln -s /etc/passwd", "a symbolic link"), ("vpc1.log", "mkfifo", "a pipe"),
+    ("vpc1.log.1", "ln -s /etc/passwd", "a symbolic link"), ("vpc1.log", "mkdir", "a folder"),
+], ids=["link", "pipe", "older", "folder"])
+def test_what_is_no_file_is_not_read_but_named_and_removed(vpc1: Host, name: str, put: str,
+                                                           what: str) -> None:
+    vpc1.do("flow-log create --vpc vpc1 --interval 600")
+    file = f"{FOLDER}/{name}"
+    # By the user of the collector, who owns the folder; nothing is written before 10 minutes are over.
+    vpc1.sh(f"rm -f {file}; setpriv --reuid $(stat -c %u {FOLDER}) --clear-groups {put} {file}; "
+            f"[ {name} = vpc1.log ] || touch {FOLDER}/vpc1.log")
+    for more in ("", " --json", " -f"):
+        done = vpc1.vpcctl(*f"flow-log show --vpc vpc1{more}".split())
+        assert done.code == 1
+        assert f"can't read {file}: {what} is in its place" in done.out + done.err
+        assert "root:" not in done.out
+    told = vpc1.vpcctl("status")
+    assert told.code == 1
+    assert f"{what} is in the place of {file}" in told.out
+    vpc1.do("restore")
+    assert vpc1.do("status").out == "in sync\n"
+    vpc1.sh(f"! [ -e {file} ] || [ -f {file} ]")
