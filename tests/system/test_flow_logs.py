@@ -467,6 +467,7 @@ def test_status_lists_tables_that_are_alike_once_and_finds_the_other_one(logged:
                          ("add chain inet vpcctl-flows more", "its chains differ"),
                          ("add table inet vpcctl-flows { flags dormant; }", "its chains differ"),
                          ("add set inet vpcctl-flows more { type ipv4_addr; }", "its sets differ"),
+                         ("add counter inet vpcctl-flows more", "its counters differ"),
                          ("delete table inet vpcctl-flows", "")):
         logged.sh(f"nft '{change}'", "vpc1-public.web2")
         found = logged.vpcctl("status", "--json").json["status"]["findings"]
