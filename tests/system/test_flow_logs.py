@@ -672,3 +672,24 @@ def test_what_is_no_file_is_not_read_but_named_and_removed(vpc1: Host, name: str
     vpc1.do("restore")
     assert vpc1.do("status").out == "in sync\n"
     vpc1.sh(f"! [ -e {file} ] || [ -f {file} ]")
+
+
+def test_a_collector_that_can_not_write_is_warned_of(vpc1: Host) -> None:
+    vpc1.do("flow-log create --vpc vpc1 --interval 1")
+    until(lambda: vpc1.run("test", "-e", f"{FOLDER}/.saved").code == 0, "it has read nothing")
+    asked = ("status", "flow-log list --vpc vpc1")
+    assert not [line for line in asked if vpc1.do(line).err]
+    # Less than it leaves free.
+    vpc1.sh(f"mount -o remount,size=16m /var/lib/vpcctl; rmdir /run/mount 2>/dev/null || true; "
+            f"head -c 15M /dev/zero >{FOLDER}/filler")
+    for line in asked:
+        assert vpc1.do(line).err == ("vpcctl: flow logs get no records, because the disk of "
+                                     f"{FOLDER} is nearly full: make room there\n")
+    vpc1.sh(f"rm {FOLDER}/filler")
+    pids = " ".join(map(str, collector(vpc1)))
+    vpc1.sh(f"kill -STOP {pids}; touch -d '1 minute ago' {FOLDER}/.saved /run/vpcctl/flow.logs/vpc1")
+    for line in asked:
+        assert "vpcctl: the collector of flow logs has written nothing for 6" in vpc1.do(line).err
+    vpc1.sh(f"kill -CONT {pids}")
+    until(lambda: not vpc1.do("status").err, "it goes on")
+    assert not vpc1.do("flow-log list").err

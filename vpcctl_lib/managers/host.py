@@ -93,6 +93,11 @@ class HostManager(Manager):
         if state.topology.quotes is False:
             notes.append(guarding.UNQUOTED)
         notes += filter(None, (*dict.fromkeys(uplinks.warnings), crowded(self.host, state.topology)))
+        if any(vpc.flow_logs for vpc in state.topology.vpcs):
+            # Imported late: most networks have none.
+            from vpcctl_lib.managers.collecting import hindered
+
+            notes += filter(None, (hindered(self.context.store.folder, state.topology),))
         stopped = (one for one in DeployManager(self.context).list() if one.life is Life.STOPPED)
         return Status(tuple(found), tuple(self._strangers(state)), tuple(notes), tuple(passages),
                       tuple(stopped))
