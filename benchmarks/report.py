@@ -78,32 +78,32 @@ A VPC of 1,000 machines with [DNS](names.md), asked from one of them over UDP wi
 ## Flow logs
 
 What a [flow log](flow-logs.md) costs, and how long its collector takes to read 500 machines with 60 flows
-each. `./vpcctl sandbox -- env PYTHONPATH=. python3 -m benchmarks.flows` measures it, apart from the rest. The
-ratios differ by up to a tenth from run to run.
+each. `./vpcctl sandbox -- env PYTHONPATH=. python3 -m benchmarks.flows` measures it, apart from the rest, and
+by the processor's time.
 
 | | |
 |---|---|
-| new connections a second, log of the machine that is called | 0.86 of those without |
-| new connections a second, log of the whole VPC: both ends | 0.75 |
-| the same with network ACLs: log of the machine that is called, log of the whole VPC | 0.92, 0.77 |
-| TCP throughput, log of the whole VPC | 0.98 |
-| reading 500 machines over netlink | 0.30 s |
-| the same with nft, a process for each | 3.9 s |
+| new connections, log of the machine that is called | 0.87 of those without |
+| new connections, log of the whole VPC: both ends | 0.75 |
+| with network ACLs: log of the machine that is called, log of the whole VPC | 0.87, 0.79 |
+| bytes by TCP, log of the whole VPC | 1.01 |
+| reading 500 machines over netlink | 0.41 s |
+| the same with nft, a process for each | 6.1 s |
 
 A new connection costs most: each direction is a new element with a counter of its own for every processor,
-before rules one more. Long connections cost next to nothing.
+before rules one more. Half of the cost are the counters. Long connections cost next to nothing.
 
 ## IPv6
 
 What [IPv6](ipv6.md) costs a network that has IPv4 already.
-`./vpcctl sandbox -- env PYTHONPATH=. python3 benchmarks/dual.py` measures it, apart from the rest. The
-figures for traffic differ by up to a tenth from run to run: another run gave 1.11 and 0.95.
+`./vpcctl sandbox -- env PYTHONPATH=. python3 benchmarks/dual.py` measures it, apart from the rest. The ratio
+of traffic is of what is sent in the same time of the processor.
 
 | | IPv4 | both families | ratio |
 |---|---|---|---|
-| `vpcctl apply`, two VPCs with 100 subnets | 0.57 s | 0.81 s | 1.43 |
-| IPv4 from subnet to subnet, for each second of a core | 12.8 Gbit | 11.9 Gbit | 0.93 |
-| IPv4 from VPC to VPC, for each second of a core | 10.5 Gbit | 10.1 Gbit | 0.97 |
+| `vpcctl apply`, two VPCs with 100 subnets | 0.79 s | 1.14 s | 1.44 |
+| a MB by IPv4 from subnet to subnet, of a processor | 595 µs | 615 µs | 0.97 |
+| a MB by IPv4 from VPC to VPC, of a processor | 674 µs | 653 µs | 0.97 |
 """
 
 WAYS = """## Ways in and out

@@ -51,13 +51,20 @@ def waiting(items: Sequence[pytest.Item], everything: bool) -> list[pytest.Item]
     return slow + (between(cases, lambda item: (item.path, item.originalname)) if everything else [])
 
 
-def pytest_collection_finish() -> None:
-    """Modules and tests stay until the end: garbage collection need not look at them again and again.
+# Modules and tests stay until the end: garbage collection need not look at them again and again.
+gc.disable()
 
-    Nor at the rest as often as in a program: it took a tenth of the time of the unit tests.
-    """
+
+def pytest_collection_finish() -> None:
+    """Nor at the rest as often as in a program: it took a tenth of the time of the unit tests."""
     gc.freeze()
+    gc.enable()
     gc.set_threshold(100_000, 50, 100)
+
+
+def pytest_unconfigure() -> None:
+    """What is there now goes with the process: to take it apart first takes a second."""
+    gc.freeze()
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:

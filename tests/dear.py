@@ -18,7 +18,7 @@ EVERYTHING = SLOW or MUTANTS
 LEFT = "slow: left to ./tests/run.sh --slow"
 """The reason with which a test is skipped that takes long beside others of its kind."""
 
-EXAMPLES = 1000 if LONG else 50 if EVERYTHING else 12
+EXAMPLES = 1000 if LONG else 50 if EVERYTHING else 10
 
 settings.register_profile("vpcctl", deadline=None, max_examples=EXAMPLES)
 # Any example that fails will do, and the same must fail each time.

@@ -15,6 +15,7 @@ from itertools import chain, combinations
 from types import NoneType, UnionType
 from typing import Any, NamedTuple, Union, get_args, get_origin, get_type_hints
 
+import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
@@ -573,6 +574,14 @@ def holders(kind: type) -> tuple[str, ...]:
     return tuple(one.name for one in fields(kind) if any(map(is_dataclass, parts(hints(kind)[one.name]))))
 
 
+def at(topology: Any, way: Way) -> Any:
+    """The value at the end of that way; None if anything on it is missing."""
+    for name, number in way:
+        inner = getattr(topology, name, None)
+        topology = inner if number is None else inner[number] if inner and number < len(inner) else None
+    return topology
+
+
 def put(topology: Any, way: Way, value: Any) -> Any:
     """The topology with that value at the end of that way."""
     if not way:
@@ -610,10 +619,71 @@ def changes(field: Field) -> tuple[Topology, ...]:
 
     Without --slow, in one of these places: of each field in the same one each time, of all in many.
     """
+    return tuple(_changes(field).values())
+
+
+@cache
+def _changes(field: Field) -> dict[Way, Topology]:
+    """They, by the place."""
     there = [place for place in places(FULL) if type(place.value) is field.kind]
     found = _changed(there, field) if EVERYTHING else _first(by_lot(there, len(there), field), field)
     assert found, f"{field}: nothing in FULL can have another value of it"
-    return tuple(found.values())
+    return found
+
+
+TOGETHER = pytest.mark.beside("fields")
+IN_TURN: Sequence[Any] = FIELDS if EVERYTHING else (pytest.param(None, marks=TOGETHER),)
+"""Each field with --slow; else None, for several at once: what is equal as a whole has lost none of them."""
+
+ALONE = ((), "guarded")
+"""Where this is another, much else is not there."""
+
+
+def with_changes(field: Field | None) -> Iterable[Topology]:
+    """The changes of the field, or of all fields, in as few networks as can have them."""
+    return changes(field) if field else [one.network for one in together()]
+
+
+class Several(NamedTuple):
+    """A network with several changes, and their new values by place and name."""
+
+    network: Topology
+    values: Mapping[tuple[Way, str], Any]
+
+
+@cache
+def together() -> list[Several]:
+    """Possible networks, in one of which each field is changed."""
+    found: list[Several] = []
+    for way, network in (next(iter(_changes(field).items())) for field in FIELDS):
+        before, after = at(FULL, way), at(network, way)
+        alone = Several(network, {(way, one.name): new for one in fields(after)
+                                  if (new := getattr(after, one.name)) != getattr(before, one.name)})
+        fitting = ((number, both) for number, some in enumerate(found)
+                   if ALONE not in {*some.values, *alone.values} and (both := _both(some, alone, way)))
+        number, both = next(fitting, (len(found), alone))
+        found[number:number + 1] = [both]
+    return found
+
+
+def _both(some: Several, one: Several, way: Way) -> Several | None:
+    """The network with one change more, at the end of that way, if it is possible and keeps all of them."""
+    old = at(some.network, way)
+    if old is None:
+        return None
+    values = {**some.values, **one.values}
+    value = replace(old, **{name: new for (_, name), new in one.values.items()})
+    network: Topology = put(some.network, way, value)
+    is_whole = all((held := at(network, place)) is not None and getattr(held, name) == new
+                   for (place, name), new in values.items())
+    is_fine = is_whole and is_sound(value) and is_possible(network) and _has_one_mtu_each(network)
+    return Several(network, values) if is_fine else None
+
+
+def _has_one_mtu_each(topology: Topology) -> bool:
+    """Whether an interface has one MTU, as on any host."""
+    found = {(vpc.nat.interface, vpc.nat.mtu) for vpc in topology.vpcs if vpc.nat}
+    return len(found) == len({interface for interface, _ in found})
 
 
 def _first(some: Sequence[Place], field: Field) -> dict[Way, Topology]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
@@ -51,11 +51,10 @@ T = TypeVar("T", bound=Resource)
 class Made(Kernel):
     """The kernel once all of a network's resources are in it, as ip, nft and iptables-save would tell."""
 
-    def __init__(self, topology: Topology, resources: Iterable[Resource] | None = None) -> None:
-        """`resources`: what the network needs, if that has been computed."""
+    def __init__(self, topology: Topology) -> None:
         self._nats = [vpc.nat for vpc in topology.vpcs if vpc.nat]
         self._made: dict[type, list[Any]] = {}
-        for one in blueprint(topology) if resources is None else resources:
+        for one in blueprint(topology):
             self._made.setdefault(type(one), []).append(one)
         self.namespaces = {one.name for one in self.those(Namespace)}
         # Asked for as often as that of the real kernel, which reads each once, too.

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from ipaddress import IPv4Network, IPv6Network
-from itertools import combinations, islice
+from itertools import combinations, count, islice
 
 from hypothesis import strategies as st
 
@@ -13,6 +13,7 @@ from tests.fields import GROUPS, Field, held, is_possible, made
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.model import addressing, addressing6, resolving, routing
 from vpcctl_lib.model.addressing import Family
+from vpcctl_lib.model.mirrors import Mirror
 from vpcctl_lib.model.outside import Elastic, Pool, Transport
 from vpcctl_lib.model.policies import Acl, Group, Rule
 from vpcctl_lib.model.routes import NatGateway, RouteTable, Via, VpcRoute
@@ -113,6 +114,27 @@ def logged(vpc: Vpc) -> Vpc:
     return replace(vpc, flow_logs=tuple(found.values()))
 
 
+def copied(vpc: Vpc, is_guarded: bool) -> Vpc:
+    """The VPC with mirrors to others of its machines, each with a number of its own."""
+    machines = {f"{subnet.name}/{one.name}".rstrip("/"): one
+                for subnet in vpc.subnets for one in subnet.machines}
+    taken: set[int] = set()
+
+    def mended(site: str, mirrors: Sequence[Mirror]) -> Iterator[Mirror]:
+        others = sorted(machines.keys() - {site})
+        for mirror in mirrors if others else ():
+            to = others.pop(mirror.vni % len(others))
+            number = next(number for number in count(mirror.vni) if number not in taken)
+            taken.add(number)
+            yield Mirror(to, number, mirror.plain and is_guarded and not machines[to].tap)
+            if not others:
+                return
+
+    return replace(vpc, subnets=tuple(replace(subnet, machines=tuple(
+        replace(one, mirrors=tuple(mended(f"{subnet.name}/{one.name}".rstrip("/"), one.mirrors)))
+        for one in subnet.machines)) for subnet in vpc.subnets))
+
+
 def named(vpc: Vpc) -> Vpc:
     """The VPC with no DHCP without DNS, and with records that no machine and no circle keeps it from."""
     if vpc.dns is None:
@@ -169,7 +191,7 @@ def routed(draw: st.DrawFn, vpc: Vpc, peers: Sequence[str]) -> Vpc:
     targets = [(Via.INTERNET, ""), (Via.BLACKHOLE, ""), *((Via.NAT, one.name) for one in gateways),
                *((Via.PEER, name) for name in peers),
                *((Via.INSTANCE, f"{subnet.name}/{one.name}") for subnet in vpc.subnets
-                 for one in subnet.machines if one.name)]
+                 for one in subnet.machines if one.name and one.forwards)]
     tables = tuple(RouteTable(name, 0, in_order(
         VpcRoute(destination, *targets[number % len(targets)]) for destination, number in draw(some_routes)))
         for name in draw(some_tables))
@@ -205,8 +227,10 @@ def topologies(draw: st.DrawFn) -> Topology:
         draw(any_vpc), name=one.name, cidr=one.cidr, link=one.link, cidrs=one.cidrs,
         subnets=draw(subnets(one.networks)), groups=draw(groups()), acls=draw(acls()))))) for one in empty])
     parts = with_nat if any(vpc.nat for vpc in vpcs) else without_nat
-    topology = replace(draw(parts), vpcs=vpcs, peerings=peerings, pools=())
-    ways = tuple(draw(routed(vpc, [one.name for one in topology.peers_of(vpc.name)])) for vpc in vpcs)
+    topology = replace(draw(parts), peerings=peerings, pools=())
+    topology = replace(topology, vpcs=tuple(copied(vpc, topology.guarded is not False) for vpc in vpcs))
+    ways = tuple(draw(routed(vpc, [one.name for one in topology.peers_of(vpc.name)]))
+                 for vpc in topology.vpcs)
     with_ways = settled(Topology(), replace(topology, vpcs=ways))
     found = fronted(draw(elastic(with_ways if is_possible(fronted(with_ways)) else topology)))
     return found if is_possible(found) else Topology()

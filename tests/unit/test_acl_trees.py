@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import pytest
 
+from tests.dear import by_lot
 from tests.unit.test_acl_chains import ALLOWED, agree, decided, far_ends, numbered, packets, ports, rule
 from vpcctl_lib.firewall.acl_chains import Chains, Fork, chains
 from vpcctl_lib.model.policies import AclRule, Action, Ports, Protocol
@@ -113,7 +114,11 @@ SHAPES: dict[str, tuple[list[AclRule], Size]] = {
 }
 
 
-@pytest.mark.parametrize("shape", SHAPES)
+FEW = 8
+"""As many become trees; with --slow all."""
+
+
+@pytest.mark.parametrize("shape", by_lot(list(SHAPES), FEW, "shapes"))
 def test_a_tree_is_as_large_as_it_was(shape: str) -> None:
     rules, wanted = SHAPES[shape]
     assert size(numbered(rules)) == wanted

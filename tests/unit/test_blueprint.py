@@ -14,6 +14,7 @@ from vpcctl_lib.blueprint.tables import HOME
 from vpcctl_lib.firewall.filter_rules import MANY
 from vpcctl_lib.firewall.route_rules import came_in
 from vpcctl_lib.model.addressing import Family
+from vpcctl_lib.model.mirrors import Mirror
 from vpcctl_lib.model.outside import Publish
 from vpcctl_lib.model.policies import Action, Policy, Ports, Protocol, Rule
 from vpcctl_lib.model.routes import RouteTable, Via, VpcRoute
@@ -34,6 +35,7 @@ from vpcctl_lib.model.workloads import Workload
 from vpcctl_lib.resources import (
     Altname,
     Chain,
+    Copying,
     File,
     Folder,
     Forwarding6,
@@ -138,6 +140,17 @@ def test_middleboxes_are_numbered_in_the_order_of_their_names() -> None:
     answers = {one.table - KERNEL - MOST: one.via for one in blueprint(Topology((vpc,)))
                if isinstance(one, Way) and one.table > KERNEL + MOST}
     assert answers == {number: boxes[name] for number, name in enumerate("abcdef", 1)}
+
+
+@pytest.mark.parametrize(("bandwidth", "back", "through"), [
+    ("1mbit", (Mirror("public/web", 2),), "q-public.web"), ("1mbit", (), ""),
+    ("", (Mirror("public/web", 2),), "")])
+def test_what_is_not_copied_waits_too_where_a_limited_machine_gets_copies(
+        bandwidth: str, back: tuple[Mirror, ...], through: str) -> None:
+    web = Machine("web", (IPv4Address("10.0.1.4"),), mirrors=(Mirror("public/tap", 1),), bandwidth=bandwidth)
+    tap = Machine("tap", (IPv4Address("10.0.1.5"),), mirrors=back)
+    found = Copying.among(blueprint(Topology((VPC.with_subnet(replace(PUBLIC, machines=(web, tap))),))))
+    assert {one.to: (one.is_target, one.through) for one in found}["copy1",] == (bool(back), through)
 
 
 def test_links_forward_ipv6_only_if_some_leaves_by_them() -> None:

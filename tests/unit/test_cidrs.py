@@ -73,6 +73,7 @@ def calls(within: ast.AST, around: str = "") -> Iterator[tuple[str, ast.Attribut
             yield from calls(node, name)
 
 
+@pytest.mark.beside("code")
 def test_nothing_but_this_means_the_first_one_alone() -> None:
     found = {f"{path.relative_to(ROOT)} {name}" for path in FILES for name, _ in calls(tree(path))}
     assert found == FIRST_ALONE.keys()

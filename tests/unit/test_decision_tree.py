@@ -168,9 +168,13 @@ DEEPEST_SHAPES = ("sources, and a port here and there", "prefixes and ranges tha
 PACKETS = 150
 """As many are sent through each; with --slow several hundreds."""
 
-SIZES = [(shape, 2000) for shape in policies.SHAPES] + [
+DEEP = by_lot(DEEPEST_SHAPES, 1, "deepest")
+FEW = 8
+"""As many shapes are tried; with --slow all."""
+
+SIZES = [(shape, 2000) for shape in by_lot(list(policies.SHAPES), FEW, "shapes")] + [
     # Half a second each, for a tree that is one chain deeper than that of two thousand.
-    pytest.param(shape, policies.MANY_RULES, marks=() if shape in DEEPEST_SHAPES else pytest.mark.slow)
+    pytest.param(shape, policies.MANY_RULES, marks=() if shape in DEEP else pytest.mark.slow)
     for shape in policies.SHAPES]
 
 

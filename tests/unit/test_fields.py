@@ -19,7 +19,22 @@ from hypothesis import strategies as st
 from hypothesis.errors import NoSuchExample
 
 from tests.dear import examples
-from tests.fields import FIELDS, FULL, Field, changes, classes, is_possible, made, places, without
+from tests.fields import (
+    FIELDS,
+    FULL,
+    IN_TURN,
+    TOGETHER,
+    Field,
+    at,
+    changes,
+    classes,
+    is_possible,
+    made,
+    places,
+    together,
+    with_changes,
+    without,
+)
 from tests.topologies import topologies
 from vpcctl_lib.blueprint import blueprint
 from vpcctl_lib.engine.plan import difference
@@ -175,11 +190,24 @@ def test_what_is_exported_is_read_back(topology: Topology) -> None:
     assert asked(file_of(topology)) == without_found(topology)
 
 
+@pytest.mark.parametrize("field", IN_TURN, ids=str)
+def test_what_a_file_has_is_read_back(field: Field | None) -> None:
+    for network in with_changes(field):
+        assert asked(file_of(network)) == without_found(network)
+
+
 @each_field
 def test_a_file_has_every_field_that_a_person_asks_for(field: Field) -> None:
     for changed in changes(field):
-        assert asked(file_of(changed)) == without_found(changed)
         assert (to_document(changed) == to_document(FULL)) == (field in FOUND)
+
+
+@TOGETHER
+def test_each_field_is_changed_in_some_network_with_others() -> None:
+    assert all(is_possible(one.network) and one.values for one in together())
+    assert {Field(type(at(FULL, way)), name) for one in together() for way, name in one.values} == {*FIELDS}
+    assert all(getattr(at(one.network, way), name) == value != getattr(at(FULL, way), name)
+               for one in together() for (way, name), value in one.values.items())
 
 
 @examples(25)
@@ -214,13 +242,21 @@ def ledger(topology: Topology) -> tuple[Entry, ...]:
 
 
 @each_field
-def test_a_plan_carries_every_field_to_the_kernel_and_back(field: Field) -> None:
+def test_a_plan_carries_every_field_to_the_kernel(field: Field) -> None:
     for changed in changes(field):
         there = difference(ledger(FULL), resources(changed))
-        back = difference(there.after, resources(FULL))
-        assert bool(there.steps) == bool(back.steps) == (field not in WITHOUT_EFFECT)
+        assert bool(there.steps) == (field not in WITHOUT_EFFECT)
         # No tool is given a word that it would misread.
-        assert all(commands(plan, Path("/state"), Runner()) for plan in (there, back) if plan.steps)
+        assert not there.steps or commands(there, Path("/state"), Runner())
+
+
+@pytest.mark.parametrize("field", IN_TURN, ids=str)
+def test_a_plan_leads_back(field: Field | None) -> None:
+    for changed in with_changes(field):
+        there = difference(ledger(FULL), resources(changed))
+        back = difference(there.after, resources(FULL))
+        assert bool(back.steps) == bool(there.steps)
+        assert not back.steps or commands(back, Path("/state"), Runner())
         assert back.after == ledger(FULL)
 
 

@@ -183,11 +183,15 @@ def told(report: Report) -> list[str]:
     return [report.verdict.value, *([cause.code.value, cause.where] if cause else [])]
 
 
-FEW = 5
+FEW = 3
 """As many questions are asked whose answers a damage does not change; with --slow all."""
 
 
-@pytest.mark.parametrize("scene", ["whole", *DAMAGED])
+SCENES = 13
+"""As many of the damages are tried, with --slow all: what mends one is asked of others."""
+
+
+@pytest.mark.parametrize("scene", ["whole", *by_lot(list(DAMAGED), SCENES, "scenes")])
 def test_the_verdicts_on_each_recorded_network(played: Any, scene: str) -> None:
     recorded = played(scene)
     wanted = WHOLE | DAMAGED.get(scene, {})
