@@ -467,6 +467,7 @@ def test_status_lists_tables_that_are_alike_once_and_finds_the_other_one(logged:
                          ("add chain inet vpcctl-flows more", "its chains differ"),
                          ("add table inet vpcctl-flows { flags dormant; }", "its chains differ"),
                          ("add set inet vpcctl-flows more { type ipv4_addr; }", "its sets differ"),
+                         ("add counter inet vpcctl-flows more", "its counters differ"),
                          ("delete table inet vpcctl-flows", "")):
         logged.sh(f"nft '{change}'", "vpc1-public.web2")
         found = logged.vpcctl("status", "--json").json["status"]["findings"]
@@ -647,3 +648,48 @@ def test_records_are_followed_as_they_come(logged: Host) -> None:
     send(logged, "vpc1-public", PRIVATE, 99)
     until(lambda: '"dstport": 99' in file.read_text(), "nothing comes")
     logged.do("flow-log delete --vpc vpc1")
+
+
+@pytest.mark.parametrize(("name", "put", "what"), [
+    ("vpc1.log", "ln -s /etc/passwd", "a symbolic link"), ("vpc1.log", "mkfifo", "a pipe"),
+    ("vpc1.log.1", "ln -s /etc/passwd", "a symbolic link"), ("vpc1.log", "mkdir", "a folder"),
+], ids=["link", "pipe", "older", "folder"])
+def test_what_is_no_file_is_not_read_but_named_and_removed(vpc1: Host, name: str, put: str,
+                                                           what: str) -> None:
+    vpc1.do("flow-log create --vpc vpc1 --interval 600")
+    file = f"{FOLDER}/{name}"
+    # By the user of the collector, who owns the folder; nothing is written before 10 minutes are over.
+    vpc1.sh(f"rm -f {file}; setpriv --reuid $(stat -c %u {FOLDER}) --clear-groups {put} {file}; "
+            f"[ {name} = vpc1.log ] || touch {FOLDER}/vpc1.log")
+    for more in ("", " --json", " -f"):
+        done = vpc1.vpcctl(*f"flow-log show --vpc vpc1{more}".split())
+        assert done.code == 1
+        assert f"can't read {file}: {what} is in its place" in done.out + done.err
+        assert "root:" not in done.out
+    told = vpc1.vpcctl("status")
+    assert told.code == 1
+    assert f"{what} is in the place of {file}" in told.out
+    vpc1.do("restore")
+    assert vpc1.do("status").out == "in sync\n"
+    vpc1.sh(f"! [ -e {file} ] || [ -f {file} ]")
+
+
+def test_a_collector_that_can_not_write_is_warned_of(vpc1: Host) -> None:
+    vpc1.do("flow-log create --vpc vpc1 --interval 1")
+    until(lambda: vpc1.run("test", "-e", f"{FOLDER}/.saved").code == 0, "it has read nothing")
+    asked = ("status", "flow-log list --vpc vpc1")
+    assert not [line for line in asked if vpc1.do(line).err]
+    # Less than it leaves free.
+    vpc1.sh(f"mount -o remount,size=16m /var/lib/vpcctl; rmdir /run/mount 2>/dev/null || true; "
+            f"head -c 15M /dev/zero >{FOLDER}/filler")
+    for line in asked:
+        assert vpc1.do(line).err == ("vpcctl: flow logs get no records, because the disk of "
+                                     f"{FOLDER} is nearly full: make room there\n")
+    vpc1.sh(f"rm {FOLDER}/filler")
+    pids = " ".join(map(str, collector(vpc1)))
+    vpc1.sh(f"kill -STOP {pids}; touch -d '1 minute ago' {FOLDER}/.saved /run/vpcctl/flow.logs/vpc1")
+    for line in asked:
+        assert "vpcctl: the collector of flow logs has written nothing for 6" in vpc1.do(line).err
+    vpc1.sh(f"kill -CONT {pids}")
+    until(lambda: not vpc1.do("status").err, "it goes on")
+    assert not vpc1.do("flow-log list").err

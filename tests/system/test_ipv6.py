@@ -174,7 +174,10 @@ def test_everything_is_missed_put_back_and_removed(dual: Host) -> None:
                      "ip netns exec vpc1 sysctl -qw net.ipv6.conf.all.forwarding=0",
                      "ip netns exec vpc1 nft delete table bridge vpcctl",
                      "ip netns exec vpc1 ip6tables -P FORWARD ACCEPT", "ip -6 route flush dev vpc-vpc1",
-                     "ip link set vpc-vpc1 mtu 1400; ip -n vpc1 link set br-vpc1 mtu 1400"):
+                     "ip link set vpc-vpc1 mtu 1400; ip -n vpc1 link set br-vpc1 mtu 1400", *(
+                         f"ip {where} mtu 1200" for where in (
+                             "link set vpc-vpc1", "-n vpc1 link set uplink",
+                             "-n vpc1 link set br-vpc1", "-n vpc1-public link set eth0"))):
         dual.sh(breakage)
         assert dual.vpcctl("status").code == 1, breakage
         dual.do("restore")
@@ -274,7 +277,8 @@ def test_public_subnets_get_out_by_the_host_s_address(dual: Host) -> None:
     assert host_setting(dual, FORCE) == "0"
     dual.do("subnet set --vpc vpc1 --name public --type public")
     assert pings(dual, "vpc1-public", INTERNET[0])
-    for breakage in (f"sysctl -qw {FORCE}=0; ip6tables -t nat -F VPCCTL-POSTROUTING", "ip link del vpc-vpc1"):
+    for breakage in (f"sysctl -qw {FORCE}=0; ip6tables -t nat -F VPCCTL-POSTROUTING", "ip link del vpc-vpc1",
+                     "ip link set vpc-vpc1 mtu 1200"):
         dual.sh(breakage)
         assert dual.vpcctl("status").code == 1
         dual.do("restore")

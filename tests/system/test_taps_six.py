@@ -108,6 +108,23 @@ def test_route_tables_and_published_ports_hold_for_it(virtual: Host) -> None:
     tidy(virtual)
 
 
+def test_the_owner_of_a_guest_is_told_what_it_must_set(vpc1: Host) -> None:
+    fourth, sixth = "10.0.2.4/24 and gateway 10.0.2.1", f"{ADDRESS}/128 and gateway {TAP_END}"
+    vpc1.do(f"instance attach {WHERE} --tap vm0")
+    assert f"\nGuest:     must set {fourth}\n" in vpc1.do(f"instance show {WHERE}").out
+    done = vpc1.do(f"vpc set --name vpc1 --ipv6 {P}00::/56")
+    assert done.err == f"vpcctl: set in the guest of vpc1/private/vm: {sixth}\n"
+    assert f"\nGuest:     must set {fourth}, {sixth}\n" in vpc1.do(f"instance show {WHERE}").out
+    assert vpc1.do(f"instance show {WHERE} --json").json["instance"]["guest"] == [
+        {"addresses": ["10.0.2.4/24"], "gateway": "10.0.2.1"},
+        {"addresses": [f"{ADDRESS}/128"], "gateway": TAP_END}]
+    assert not vpc1.do(f"vpc set --name vpc1 --ipv6 {P}00::/56").err
+    vpc1.do("instance add --vpc vpc1 --subnet private --name db")
+    plain = vpc1.do("instance show --vpc vpc1 --subnet private --name db --json").json["instance"]
+    assert plain["guest"] is None
+    vpc1.do(f"instance detach {WHERE}")
+
+
 def test_its_policy_decides_out_of_its_reach(virtual: Host) -> None:
     apply(virtual, ingress=[rule(80, source=f"{P}01::/64")], egress=[rule(80)])
     virtual.reaches("vpc1-public", WEB)
@@ -208,7 +225,8 @@ LOSSES = {"tap": "ip link del vm0", "route": f"ip -6 route del {ADDRESS}",
           "neighbour": f"ip -6 neigh del {ADDRESS} dev vm0",
           "address": f"ip -6 addr del {TAP_END}/64 dev vm0", "PREROUTING": "ip6tables -t raw -F",
           "forwarding": "sysctl -qw net.ipv6.conf.all.forwarding=0",
-          "IPv6 on vm0": "sysctl -qw net.ipv6.conf.vm0.disable_ipv6=1"}
+          "IPv6 on vm0": "sysctl -qw net.ipv6.conf.vm0.disable_ipv6=1",
+          "an MTU below 1280": "ip link set vm0 mtu 1200"}
 
 
 CLOSED = {"route ::/0": "NO_ROUTE", "address": "NO_ADDRESS"}

@@ -73,5 +73,7 @@ def test_something_guards_its_network(lesson: Lesson) -> None:
 
 
 def test_the_list_says_which_one_runs_and_which_are_solved() -> None:
-    states = [views.listed(lesson, running=2, solved=(1, 2))["state"] for lesson in COURSE]
-    assert states == ["solved", "running", *[""] * 14]
+    states = [views.listed(lesson, running=3, solved=(1, 2))["state"] for lesson in COURSE]
+    assert states == ["solved", "solved", "running", *[""] * 13]
+    states = [views.listed(lesson, running=2, solved=(2,))["state"] for lesson in COURSE]
+    assert states == ["", "solved", *[""] * 14]

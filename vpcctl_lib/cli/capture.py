@@ -19,11 +19,15 @@ from vpcctl_lib.model.endpoints import Site
 def capture(settings: Settings, site: Site, words: tuple[str, ...]) -> int:
     """Write a machine's packets to stdout, for Wireshark or a file (in AWS: traffic mirroring).
 
+    What follows -- are arguments of tcpdump, such as a filter. With -i LINK among them, it captures at a link
+    inside of the machine, such as lo, and otherwise at the machine's port of the bridge.
+
     \b
     Example:
       vpcctl capture --vpc vpc1 --subnet public | wireshark -k -i -
       vpcctl capture --vpc vpc1 --subnet public -- -c 10 tcp port 80 > web.pcap
       vpcctl capture --vpc vpc1 --subnet public -- -w web.pcap
+      vpcctl capture --vpc vpc1 --subnet public -- -i lo -w lo.pcap
 
     To read packets as text instead: vpcctl exec --vpc vpc1 --subnet public -- tcpdump -n
     """

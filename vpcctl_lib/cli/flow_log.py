@@ -11,7 +11,7 @@ import click
 from vpcctl_lib import managers
 from vpcctl_lib.cli import output
 from vpcctl_lib.cli.completion import complete_instance, complete_subnet
-from vpcctl_lib.cli.params import changing, reading, report, showing, vpc_option
+from vpcctl_lib.cli.params import Settings, changing, reading, report, showing, vpc_option
 from vpcctl_lib.model import flowlogs, naming
 from vpcctl_lib.model.flowlogs import FlowLog, Form, Traffic
 from vpcctl_lib.model.lookup import find_vpc
@@ -94,8 +94,9 @@ def create(context: Context, vpc: str, log: FlowLog, traffic: str, interval: int
 
 @flow_log.command("list")
 @vpc_option(required=False)
+@click.pass_obj
 @showing
-def list_flow_logs(topology: Topology, vpc: str | None, as_json: bool) -> None:
+def list_flow_logs(topology: Topology, settings: Settings, vpc: str | None, as_json: bool) -> None:
     """List the flow logs, and the interfaces of their machines (in AWS: describe-flow-logs).
 
     \b
@@ -103,6 +104,7 @@ def list_flow_logs(topology: Topology, vpc: str | None, as_json: bool) -> None:
       vpcctl flow-log list --vpc vpc1
     """
     from vpcctl_lib.cli import tables
+    from vpcctl_lib.managers.collecting import hindered
     from vpcctl_lib.views import flows
 
     vpcs = [find_vpc(topology, vpc)] if vpc else topology.vpcs
@@ -112,6 +114,9 @@ def list_flow_logs(topology: Topology, vpc: str | None, as_json: bool) -> None:
     else:
         tables.flow_logs(found, "no flow logs; create one: vpcctl flow-log create --vpc vpc1")
         tables.interfaces(found)
+    warning = hindered(settings.folder, topology)
+    if warning:
+        output.note(warning)
 
 
 @flow_log.command()

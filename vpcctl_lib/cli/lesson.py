@@ -54,7 +54,7 @@ def lesson() -> None:
 @json_option
 @click.pass_obj
 def list_lessons(settings: Settings, as_json: bool) -> None:
-    """List the lessons, and which of them runs (in AWS: the catalogue of Skill Builder).
+    """List the lessons, which are solved, and which runs (in AWS: the catalogue of Skill Builder).
 
     \b
     Example:

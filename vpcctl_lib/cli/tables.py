@@ -233,11 +233,20 @@ def instance(view: View) -> None:
         "Namespace": (view["namespace"], ""), "State": (_state(view), ""),
         "Addresses": (", ".join(view["addresses"]), "addresses"), "MAC": (view["mac"], "mac"),
         "Port": (view["port"], "port"), **({"Tap": (view["tap"], "tap")} if view["tap"] else {}),
+        **({"Guest": (_needed(view["guest"]), "")} if view["guest"] else {}),
         "Groups": (", ".join(view["groups"]) or "none", ""),
         "Forwards": ("yes" if view["forwards"] else "no", "forwards"),
         "Bandwidth": (view["bandwidth"] or "no limit", "bandwidth"),
         "Workloads": (", ".join(view["workloads"]) or "none", "workloads")}
     output.result(_facts({name: (value, see.get(key, "")) for name, (value, key) in facts.items()}))
+
+
+def _needed(guest: list[View]) -> str:
+    """What a virtual machine must set."""
+    # Imported late: few machines are virtual ones.
+    from vpcctl_lib.blueprint.taps import Needed
+
+    return f"must set {', '.join(str(Needed(**one)) for one in guest)}"
 
 
 def _state(view: View) -> str:

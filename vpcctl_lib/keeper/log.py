@@ -13,6 +13,12 @@ RESERVE_PART = 8
 """A log leaves this much of its disk free, or an eighth of the disk if that is less."""
 
 
+def has_room(disk: os.statvfs_result) -> bool:
+    """Whether a log may grow on that disk."""
+    reserve = min(RESERVE_BYTES, disk.f_blocks * disk.f_frsize // RESERVE_PART)
+    return disk.f_bavail * disk.f_frsize > reserve
+
+
 class Log:
     """Appends to a file in a folder that is held open, so it works even if something covers that."""
 
@@ -58,9 +64,7 @@ class Log:
         return self._lost
 
     def _has_room(self) -> bool:
-        disk = os.fstatvfs(self._file)
-        reserve = min(RESERVE_BYTES, disk.f_blocks * disk.f_frsize // RESERVE_PART)
-        return disk.f_bavail * disk.f_frsize > reserve
+        return has_room(os.fstatvfs(self._file))
 
     def _rotate(self) -> None:
         if self._limit and os.fstat(self._file).st_size > self._limit:

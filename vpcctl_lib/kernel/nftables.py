@@ -8,16 +8,16 @@ from typing import Any
 from vpcctl_lib.kernel import proc
 from vpcctl_lib.kernel.netlink import NETFILTER, Netlink, attribute, attributes, each_attribute, text
 
-_TABLE, _CHAINS, _RULES, _SETS = (10 << 8 | kind for kind in (1, 4, 7, 10))
-"""NFT_MSG_GETTABLE, NFT_MSG_GETCHAIN, NFT_MSG_GETRULE and NFT_MSG_GETSET of the subsystem nftables
-(linux/netfilter/nf_tables.h)."""
+_TABLE, _CHAINS, _RULES, _SETS, _OBJECTS = (10 << 8 | kind for kind in (1, 4, 7, 10, 19))
+"""NFT_MSG_GETTABLE, NFT_MSG_GETCHAIN, NFT_MSG_GETRULE, NFT_MSG_GETSET and NFT_MSG_GETOBJ of the subsystem
+nftables (linux/netfilter/nf_tables.h)."""
 
 _FLAGS, _DORMANT = 2, 1
 """NFTA_TABLE_FLAGS and NFT_TABLE_F_DORMANT: the chains of such a table have no hook (nft(8), "TABLES")."""
 
-_PASSING = {_TABLE: {3, 4}, _CHAINS: {2, 6, 8}, _RULES: {3, 6}, _SETS: {16, 20}}
+_PASSING = {_TABLE: {3, 4}, _CHAINS: {2, 6, 8}, _RULES: {3, 6}, _SETS: {16, 20}, _OBJECTS: {4, 5, 6}}
 """Attributes that say nothing about what a thing does: handles and positions, how many use it, what is
-counted (NFTA_TABLE_…, NFTA_CHAIN_…, NFTA_RULE_… and NFTA_SET_…)."""
+counted (NFTA_TABLE_…, NFTA_CHAIN_…, NFTA_RULE_…, NFTA_SET_… and NFTA_OBJ_…)."""
 
 _FAMILY = 4
 """The size of struct nfgenmsg, which begins with the family."""
@@ -83,7 +83,7 @@ def _chain(said: bytes) -> dict[str, Any]:
 
 
 def content(namespace: str, family: str, table: str) -> bytes | None:
-    """The chains, rules and sets of a table, less what is in its sets; those with the same are listed alike.
+    """The chains, rules, sets and counters of a table, less what is in them; equal ones are listed alike.
 
     None if it does not exist; OSError if the kernel does not answer.
     """
@@ -98,7 +98,7 @@ def _content(family: str, table: str) -> bytes:
     asked = bytes((number, 0, 0, 0)) + attribute(1, table.encode() + b"\0")
     with Netlink(NETFILTER) as netlink:
         found = [(_TABLE, netlink.ask(_TABLE, asked))]
-        for kind in (_CHAINS, _RULES, _SETS):
+        for kind in (_CHAINS, _RULES, _SETS, _OBJECTS):
             found += ((kind, said) for _, said in netlink.listing(kind, asked))
     return b"".join(_lasting(kind, said) for kind, said in found if _is_of(table, said))
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from dataclasses import replace
-from ipaddress import IPv4Address
 
+from vpcctl_lib.blueprint.taps import needs
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.kernel import netns
 from vpcctl_lib.kernel.containers import find
 from vpcctl_lib.kernel.reader import Kernel
 from vpcctl_lib.kernel.run import Runner
 from vpcctl_lib.managers.base import need_root
-from vpcctl_lib.model import addressing6, naming, tables
-from vpcctl_lib.model.endpoints import Site
+from vpcctl_lib.model import tables
+from vpcctl_lib.model.endpoints import Endpoint, Site
 from vpcctl_lib.model.guests import pid_in
 from vpcctl_lib.model.names import RESOLVER
 from vpcctl_lib.model.topology import Attachment, Subnet, Vpc
@@ -45,23 +45,13 @@ def check(runner: Runner, attached: Attachment, site: Site) -> str:
     return path
 
 
-def guest(site: Site, tap: str, subnet: Subnet, address: IPv4Address) -> str:
+def guest(where: Endpoint) -> str:
     """What a virtual machine has to know."""
-    return (f"start it in {site.namespace}, with address {address}/{subnet.cidr.prefixlen} and gateway "
-            f"{subnet.cidr[1]}{_sixth(subnet, address)}: "
-            f"ip netns exec {site.namespace} qemu-system-x86_64 … -netdev "
-            f"tap,id=n,ifname={tap},script=no,downscript=no -device virtio-net-pci,netdev=n,"
-            f"mac={naming.instance_mac(site.vpc, address)}")
-
-
-def _sixth(subnet: Subnet, address: IPv4Address) -> str:
-    """Its address and gateway of IPv6, which it can't ask for; empty without IPv6."""
-    if subnet.ipv6 is None:
-        return ""
-    # Imported late: most networks have no IPv6.
-    from vpcctl_lib.blueprint.dual import ENDS
-
-    return f", {addressing6.machine(subnet.ipv6, subnet.cidr, address)}/128 and gateway {ENDS[0]}"
+    space = where.namespace
+    return (f"start it in {space}, with address {', '.join(map(str, needs(where)))}: "
+            f"ip netns exec {space} qemu-system-x86_64 … -netdev "
+            f"tap,id=n,ifname={where.tap},script=no,downscript=no -device virtio-net-pci,netdev=n,"
+            f"mac={where.mac}")
 
 
 def _servers(vpc: Vpc, subnet: Subnet) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from ipaddress import IPv6Network
 from typing import Any
@@ -14,6 +14,7 @@ from vpcctl_lib.kernel.reader import Kernel
 from vpcctl_lib.kernel.run import Runner, need
 from vpcctl_lib.model import addressing6, naming
 from vpcctl_lib.model.addressing import Family
+from vpcctl_lib.model.endpoints import in_vpc
 from vpcctl_lib.model.policies import denied
 from vpcctl_lib.model.routing import forwards6
 from vpcctl_lib.model.topology import Topology, Vpc
@@ -27,7 +28,7 @@ def settled(runner: Runner, before: Topology, topology: Topology, warn: Callable
     found = replace(found, whole6=forwards6(found) and not is_possible())
     if any(vpc.ipv6 for vpc in found.vpcs):
         _check(runner, before, found)
-        for warning in (*_one_sided(before, found), *_unforwarded(before, found)):
+        for warning in (*_one_sided(before, found), *_unforwarded(before, found), *_unset(before, found)):
             warn(warning)
     return found
 
@@ -38,6 +39,18 @@ def _unforwarded(before: Topology, topology: Topology) -> list[str]:
         return []
     return [f"the host forwards IPv6 of all its links now ({EVERYWHERE}): this kernel can't for single ones, "
             "which Linux 6.17 can. Links that heard router advertisements still do (accept_ra=2)"]
+
+
+def _unset(before: Topology, topology: Topology) -> Iterator[str]:
+    """A warning for each virtual machine that gets other addresses: its guest can't ask for them."""
+    fresh = [(vpc, old) for vpc in topology.vpcs if vpc.ipv6 and (old := before.vpc(vpc.name))]
+    held = {one.site: one.ipv6 for _, old in fresh for one in in_vpc(old) if one.tap}
+    for one in (one for vpc, _ in fresh for one in in_vpc(vpc) if one.tap):
+        if one.ipv6 != held.get(one.site, one.ipv6):
+            # Imported late: few machines are virtual ones.
+            from vpcctl_lib.blueprint.taps import needs
+
+            yield f"set in the guest of {one.site}: {[*needs(one)][-1]}"
 
 
 def _check(runner: Runner, before: Topology, topology: Topology) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
@@ -68,7 +69,7 @@ class FlowLogManager(Manager):
     def follow(self, vpc_name: str, log: FlowLog) -> Iterator[bytes]:
         """As `text`, then each new record, as long as the log exists; sometimes nothing."""
         path, takes = self._kept(vpc_name, log)
-        while not path.exists():
+        while not os.path.lexists(path):
             if not self._has(vpc_name, log):
                 return
             yield b""

@@ -75,7 +75,7 @@ class HostManager(Manager):
         need("ip", "iptables")
         state = self.load()
         kernel = Kernel(self.runner)
-        faults = inspect(kernel, state.ledger)
+        faults = self._inspected(kernel, state)
         found = findings(kernel, state.ledger, blueprint(state.topology), faults)
         asked = Asked(self.runner, self.host)
         uplinks = Uplinks(asked)
@@ -93,9 +93,22 @@ class HostManager(Manager):
         if state.topology.quotes is False:
             notes.append(guarding.UNQUOTED)
         notes += filter(None, (*dict.fromkeys(uplinks.warnings), crowded(self.host, state.topology)))
+        if any(vpc.flow_logs for vpc in state.topology.vpcs):
+            # Imported late: most networks have none.
+            from vpcctl_lib.managers.collecting import hindered
+
+            notes += filter(None, (hindered(self.context.store.folder, state.topology),))
         stopped = (one for one in DeployManager(self.context).list() if one.life is Life.STOPPED)
         return Status(tuple(found), tuple(self._strangers(state)), tuple(notes), tuple(passages),
                       tuple(stopped))
+
+    def _inspected(self, kernel: Kernel, state: State) -> dict[Hashable, Fault]:
+        """The faults of all that is recorded, and of its files."""
+        found = inspect(kernel, state.ledger)
+        with_files = (entry.resource for entry in state.ledger
+                      if type(entry.resource).check_file is not Resource.check_file)
+        return found | {one.key: fault for one in with_files
+                        if (fault := one.check_file(self.context.store.folder))}
 
     def _strangers(self, state: State) -> Iterator[Stranger]:
         """Processes in our namespaces that are not workloads, and were not started by one."""
@@ -187,7 +200,7 @@ class HostManager(Manager):
     def check_made(self) -> None:
         """Check that everything that was broken is repaired."""
         state = self.load()
-        found = inspect(Kernel(self.runner), state.ledger)
+        found = self._inspected(Kernel(self.runner), state)
         left = {_named(entry.resource, fault): fault for entry in state.ledger
                 if (fault := found.get(entry.resource.key))}
         if left or self._failures:
@@ -307,7 +320,7 @@ class HostManager(Manager):
     def faults(self, state: State, wanted: Topology) -> Faults:
         """All faults, because all must be repaired."""
         need_root()
-        found = inspect(Kernel(self.runner), state.ledger)
+        found = self._inspected(Kernel(self.runner), state)
         blind = [fault for fault in found.values() if fault.where]
         self._blind = {fault.whole: fault for fault in blind}
         return found

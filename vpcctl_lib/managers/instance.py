@@ -79,8 +79,10 @@ class InstanceManager(Manager):
             # Imported late: few machines are virtual ones.
             from vpcctl_lib.managers.attaching import guest
 
-            self.warn(guest(site, tap, subnet, _checked(vpc, subnet, addresses)[0]))
-            return Machine(site.machine, tap=tap)
+            machine = Machine(site.machine, tap=tap)
+            self.warn(guest(endpoints.endpoint(
+                vpc, subnet, replace(machine, addresses=_checked(vpc, subnet, addresses)))))
+            return machine
 
         return self._put(site, addresses, joined, made, lambda there: _check_same_attached(
             site, there, there.tap == tap, addresses, joined))

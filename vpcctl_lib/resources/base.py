@@ -355,6 +355,10 @@ class Resource(ABC):
         """What it leaves in the state folder when it is removed; None if nothing."""
         return None
 
+    def check_file(self, state: Path) -> Fault | None:
+        """What is wrong with its files in the state folder; only reads."""
+        return None
+
     def is_taken(self, kernel: Kernel) -> bool:
         """Whether somebody else's thing has its name, if the tool fails without naming it; only reads."""
         return False

@@ -169,6 +169,8 @@ class Counting(Table):
         if held.keys() != self.sets.keys() or not all(
                 _counts(one, self.sets[name]) for name, one in held.items()):
             return changed("its sets differ")
+        if [one["name"] for one in things(listed, "counter")] != [LOST]:
+            return changed("its counters differ")
         shall = {name: [shape_of(line) for line in self._lines(name)] for name in self.chains}
         return None if shapes(listed) == shall else changed("its rules differ")
 

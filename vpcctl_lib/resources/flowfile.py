@@ -8,8 +8,10 @@ from vpcctl_lib.flows.names import FOLDER
 from vpcctl_lib.frozen import frozen
 from vpcctl_lib.keeper.log import OLDER
 from vpcctl_lib.kernel.reader import Kernel
-from vpcctl_lib.resources.base import Fault, Leavings, Operations, Resource
+from vpcctl_lib.resources.base import Condition, Fault, Leavings, Operations, Resource
 from vpcctl_lib.resources.operation import Facts
+from vpcctl_lib.resources.operations import Remove
+from vpcctl_lib.workloads import logs
 
 
 @frozen
@@ -18,6 +20,8 @@ class FlowFile(Resource):
 
     file: str
     """Its name."""
+
+    in_place = True
 
     def make(self) -> Operations:
         """Nothing."""
@@ -31,10 +35,21 @@ class FlowFile(Resource):
         """Nobody knows what was in it."""
         return None
 
+    def check_file(self, state: Path) -> Fault | None:
+        """Nothing but files may be there: the folder is the collector's."""
+        for file in self._files(state):
+            if (found := logs.instead(file)):
+                return Fault(Condition.CHANGED, f"{found} is in the place of {file}",
+                             (Remove(file, folder=file.is_dir() and not file.is_symlink()),))
+        return None
+
+    def _files(self, state: Path) -> tuple[Path, Path]:
+        folder = state / FOLDER
+        return folder / self.file, folder / f"{self.file}{OLDER}"
+
     def leavings(self, state: Path) -> Leavings | None:
         """The file, and the older one."""
-        folder = state / FOLDER
-        return Leavings((folder / self.file, folder / f"{self.file}{OLDER}"), folder)
+        return Leavings(self._files(state), state / FOLDER)
 
     def __str__(self) -> str:
         return f"records in {FOLDER}/{self.file}"

@@ -11,6 +11,7 @@ from vpcctl_lib.kernel.reader import Kernel
 from vpcctl_lib.kernel.run import Runner
 from vpcctl_lib.resources.base import MISSING, Fault, Operations, Place, Remains, Resource, changed, within
 from vpcctl_lib.resources.host import IDENTITY
+from vpcctl_lib.resources.ipv6 import NO_MORE
 from vpcctl_lib.resources.operation import Facts
 from vpcctl_lib.resources.operations import HOST, Sysctl
 from vpcctl_lib.resources.renamed import name_now, numbers
@@ -81,6 +82,8 @@ class Forwarding6(Resource):
         if self.own and kernel.link(HOST, self.device) is None:
             return MISSING
         held = kernel.setting(HOST, key_of(self.device))
+        if held is None and self.own and is_possible():
+            return changed(NO_MORE)
         return changed(f"{key_of(self.device)} is not 1") if held == "0" else None
 
     def relearn(self, remains: Remains) -> dict[str, str]:

@@ -9,11 +9,26 @@ from vpcctl_lib.kernel import netns, sysctls
 from vpcctl_lib.kernel.proc import visit
 from vpcctl_lib.kernel.reader import Kernel
 from vpcctl_lib.kernel.run import Runner
+from vpcctl_lib.model.naming import UPLINK
 from vpcctl_lib.resources.addresses import dual
-from vpcctl_lib.resources.base import MISSING, Fault, Operations, Place, Resource, changed, on, within
+from vpcctl_lib.resources.base import (
+    MISSING,
+    Condition,
+    Fault,
+    Operations,
+    Place,
+    Resource,
+    changed,
+    on,
+    within,
+)
+from vpcctl_lib.resources.links import DEFAULT_MTU
 from vpcctl_lib.resources.operation import Facts
-from vpcctl_lib.resources.operations import HOST, Set
+from vpcctl_lib.resources.operations import HOST, Ip, Set
 from vpcctl_lib.resources.settings import differing, old
+
+NO_MORE = "the link has no IPv6: an MTU below 1280 takes it away"
+"""With all its settings (addrconf_notify() of net/ipv6/addrconf.c). With a larger MTU, they have defaults."""
 
 
 @frozen
@@ -71,8 +86,16 @@ class Ipv6(Resource):
             return MISSING
         shall = sysctls.dual(self.device, self.with_lo)
         held = kernel.settings(self.namespace, [key for key, _ in shall])
+        if f"net.ipv6.conf.{self.device}.disable_ipv6" not in held:
+            return Fault(Condition.CHANGED, NO_MORE, self._widened())
         told = [f"{key} is {held[key]}, not {value}" for key, value in shall if held.get(key, value) != value]
         return changed("; ".join(told)) if told else None
+
+    def _widened(self) -> Operations:
+        """A larger MTU: that of each of our links but the cable to the host, which has its own before."""
+        is_cable = self.namespace == HOST or self.device == UPLINK
+        return () if is_cable else (
+            Ip(self.namespace, ("link", "set", self.device, "mtu", str(DEFAULT_MTU))),)
 
     def __str__(self) -> str:
         return f"IPv6 on {self.device}{on(self.namespace)}"

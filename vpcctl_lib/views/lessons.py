@@ -18,7 +18,7 @@ RUNNING, SOLVED = "running", "solved"
 def listed(lesson: Lesson, running: int, solved: Collection[int]) -> dict[str, Any]:
     """A lesson in the list of all: its state is empty until it is begun."""
     number = number_of(lesson)
-    state = RUNNING if number == running else SOLVED if number in solved else ""
+    state = SOLVED if number in solved else RUNNING if number == running else ""
     return {"number": number, "name": lesson.name, "title": lesson.title, "about": lesson.about,
             "state": state}
 

@@ -7,7 +7,7 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 from vpcctl_lib.model import addressing, endpoints, naming
-from vpcctl_lib.model.endpoints import Site
+from vpcctl_lib.model.endpoints import Endpoint, Site
 from vpcctl_lib.model.names import folder
 from vpcctl_lib.model.routing import route_table, routed
 from vpcctl_lib.model.topology import Peering, Subnet, Topology, Vpc
@@ -191,11 +191,19 @@ def instance(found: Instance) -> View:
     }
 
 
+def _guest(where: Endpoint) -> list[View]:
+    """What the guest of a tap must set, by family."""
+    # Imported late: few machines are virtual ones.
+    from vpcctl_lib.blueprint.taps import needs
+
+    return [one._asdict() for one in needs(where)]
+
+
 def instance_shown(found: Instance) -> View:
     """A machine, and the plain commands that show the same."""
     where, vpc = found.where, found.where.site.vpc
     within = f"ip netns exec {where.namespace}"
-    return {**instance(found), "port": where.port, "see": {
+    return {**instance(found), "port": where.port, "guest": _guest(where) if where.tap else None, "see": {
         "addresses": f"ip -n {where.namespace} neigh show dev {where.tap} nud permanent" if where.tap else
                      f"ip -n {where.namespace} addr show {where.interface}",
         "mac": f"bridge -n {vpc} fdb show dev {where.port} | grep static",

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Callable, Generator
+from contextlib import suppress
 from pathlib import Path
+from typing import BinaryIO
 
+from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.keeper.fate import ENDING, Fate, read
 from vpcctl_lib.keeper.log import OLDER
 from vpcctl_lib.model.naming import MARK
+
+_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+_KINDS = {stat.S_IFLNK: "a symbolic link", stat.S_IFDIR: "a folder", stat.S_IFIFO: "a pipe",
+          stat.S_IFSOCK: "a socket", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device"}
 
 
 def files(log: Path) -> list[Path]:
@@ -57,41 +65,69 @@ def remove(log: Path) -> None:
         file.unlink(missing_ok=True)
 
 
+def instead(file: Path) -> str:
+    """What is in the place of a log; empty if it is a file, or nothing is there."""
+    try:
+        kind = stat.S_IFMT(file.lstat().st_mode)
+    except FileNotFoundError:
+        return ""
+    return _KINDS.get(kind, "")
+
+
+def _opened(file: Path) -> BinaryIO:
+    """A log to read; VpcctlError if its folder's owner has put something else in its place."""
+    found = instead(file)
+    if not found:
+        held = os.fdopen(os.open(file, _READ), "rb")
+        if stat.S_ISREG(os.fstat(held.fileno()).st_mode):
+            return held
+        held.close()
+    raise VpcctlError(f"can't read {file}: {found or instead(file)} is in its place",
+                      "somebody else put it there: find out who, and remove it")
+
+
+def _content(file: Path) -> bytes:
+    with _opened(file) as held:
+        return held.read()
+
+
 def text(log: Path, takes: Callable[[bytes], bool] = bool) -> str:
     """All output that is kept, of files that are taken by what they have; FileNotFoundError without a log."""
     older, newer = _parts(log)
-    before = older.read_bytes() if older.exists() else b""
-    return b"".join(part for part in (before, newer.read_bytes()) if takes(part)).decode(errors="replace")
+    before = b""
+    with suppress(FileNotFoundError):
+        before = _content(older)
+    return b"".join(part for part in (before, _content(newer)) if takes(part)).decode(errors="replace")
 
 
 def tail(log: Path, size: int) -> bytes:
     """The last bytes of the log."""
-    with log.open("rb") as file:
+    with _opened(log) as file:
         file.seek(max(0, os.fstat(file.fileno()).st_size - size))
         return file.read(size)
 
 
 def follow(log: Path, takes: Callable[[bytes], bool] = bool) -> Generator[bytes, None, None]:
     """As `text`, and then what is added, for ever; sometimes empty. It continues with a new log."""
-    file = log.open("rb")
+    file = _opened(log)
     try:
         older, _ = _parts(log)
         # If it has just become the older one, it is read once.
-        if older.exists() and _is_another(older, os.fstat(file.fileno())):
-            yield from filter(takes, (older.read_bytes(),))
+        if os.path.lexists(older) and _is_another(older, os.fstat(file.fileno())):
+            yield from filter(takes, (_content(older),))
         yield from filter(takes, (file.read(),))
         while True:
             yield file.read()
             if _is_another(log, os.fstat(file.fileno())):
                 yield file.read()
                 file.close()
-                file = log.open("rb")
+                file = _opened(log)
     finally:
         file.close()
 
 
 def _is_another(log: Path, held: os.stat_result) -> bool:
     try:
-        return log.stat().st_ino != held.st_ino
+        return log.lstat().st_ino != held.st_ino
     except FileNotFoundError:
         return False
