@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, fields, is_dataclass, replace
 from enum import Enum
-from functools import cache
+from functools import cache, wraps
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from itertools import chain, combinations
 from types import NoneType, UnionType
@@ -629,6 +629,20 @@ def _changes(field: Field) -> dict[Way, Topology]:
     found = _changed(there, field) if EVERYTHING else _first(by_lot(there, len(there), field), field)
     assert found, f"{field}: nothing in FULL can have another value of it"
     return found
+
+
+def each_field(test: Callable[[Field], None]) -> Callable[[Any], None]:
+    """Try it with each field; without --slow, in one test all fields of a class: each test takes a moment."""
+    if EVERYTHING:
+        return pytest.mark.parametrize("field", FIELDS, ids=str)(test)
+    of = {kind: [one for one in FIELDS if one.kind is kind] for kind in classes()}
+
+    @wraps(test)
+    def several(field: Field | type) -> None:
+        for one in (field,) if isinstance(field, Field) else of[field]:
+            test(one)
+
+    return pytest.mark.parametrize("field", list(of), ids=lambda kind: kind.__name__)(several)
 
 
 TOGETHER = pytest.mark.beside("fields")

@@ -86,9 +86,17 @@ if [ -n "$mutants" ]; then
     # Some tests connect to themselves.
     exec "${isolated[@]}" sh -c 'ip link set lo up && exec "$@"' sh .venv/bin/python -m tests.mutation "$@"
 fi
-# To start the workers takes a second, which only pays for many tests. More than half of their time they wait: for
-# the kernel, for a packet that must not come.
-[ $# -gt 0 ] || set -- -n "$(($(nproc) * 2))" --dist worksteal
+# To start the workers takes a second, which only pays for many tests. With a kernel, more than half of their time
+# they wait: for it, for a packet that must not come.
+folders=yes
+for argument; do
+    [ -d "$argument" ] || folders=
+done
+if [ $# -eq 0 ]; then
+    set -- -n "$(($(nproc) * 2))" --dist worksteal
+elif [ -n "$folders" ]; then
+    set -- -n "$(nproc)" --dist worksteal "$@"
+fi
 # Thousands of interpreters are started, each of which would compile all modules.
 unset PYTHONDONTWRITEBYTECODE
 [ ! -t 1 ] || set -- --color=yes "$@"

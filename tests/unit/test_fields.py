@@ -28,6 +28,7 @@ from tests.fields import (
     at,
     changes,
     classes,
+    each_field,
     is_possible,
     made,
     places,
@@ -118,8 +119,6 @@ NOT_IN_VALUES = {
     **{Field(Acl, name): "they tell that there is a network ACL" for name in ("ingress", "egress")},
 }
 """What the pictures show, and the values for programs do not."""
-
-each_field = pytest.mark.parametrize("field", FIELDS, ids=str)
 
 
 def test_every_class_of_the_model_is_part_of_a_topology() -> None:

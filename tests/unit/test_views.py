@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import jsonschema
-import pytest
 
-from tests.fields import FIELDS, FULL, Field, changes
+from tests.fields import FULL, Field, changes, each_field
 from vpcctl_lib.files.topology import to_document
 from vpcctl_lib.managers import acl, group
 from vpcctl_lib.managers.deploy import Life, Running
@@ -91,7 +90,7 @@ def full() -> list[tuple[str, Any]]:
     return list(listed(FULL))
 
 
-@pytest.mark.parametrize("field", FIELDS, ids=str)
+@each_field
 def test_a_view_shows_every_field(field: Field) -> None:
     for changed in changes(field):
         assert (list(listed(changed)) == full()) == (field in NOT_SHOWN)

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from tests.dear import DEAR
-from tests.fields import FIELDS, FULL, Field, changes
+from tests.fields import FULL, Field, changes, each_field
 from tests.topologies import topologies
 from tests.unit import test_fields
 from vpcctl_lib.blueprint import Frames, blueprint, routers
@@ -169,7 +169,7 @@ def full() -> State:
     return State(FULL, difference((), shall.all).after, parts=shall.parts)
 
 
-@pytest.mark.parametrize("field", FIELDS, ids=str)
+@each_field
 def test_a_change_of_any_field_is_seen(field: Field) -> None:
     changed = changes(field)[0]
     assert of(wanted(full(), changed).all) == test_fields.resources(changed)
