@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -150,12 +151,14 @@ def test_without_its_network_no_shell_is_opened() -> None:
 
 
 @pytest.fixture(params=["bash", "zsh", "fish"])
-def terminal(request: pytest.FixtureRequest) -> Iterator[Terminal]:
+def terminal(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Terminal]:
     """One with a person's shell in which a lesson was started."""
     shell = shutil.which(request.param)
     if shell is None:
         pytest.skip(f"beside other programs: {request.param}")
-    opened = Terminal(["env", f"SHELL={shell}", "HOME=/nowhere", *START])
+    # Without it, zsh asks what to write there.
+    (tmp_path / ".zshrc").touch()
+    opened = Terminal(["env", f"SHELL={shell}", f"HOME={tmp_path}", *START])
     yield opened
     opened.close()
 
