@@ -181,7 +181,7 @@ def test_a_guest_that_asks_in_vain_is_told_where_ports_are_not_guarded(host: Hos
     assert warned not in host.do(f"instance attach {WHERE} --tap vm0").err
     for line in ("dhcp enable --vpc vpc1", "dhcp disable --vpc vpc1", "dhcp enable --vpc vpc1"):
         assert host.do(line).err.count(warned) == ("enable" in line)
-    assert warned not in host.do("instance add --vpc vpc1 --subnet private --name plain").err, "told once"
+    assert warned not in host.do("instance add --vpc vpc1 --subnet private --name plain").err, "said once"
     host.do(f"instance detach {WHERE}")
     assert f"Set {ADDRESS} in the guest" in host.do(f"instance attach {WHERE} --tap vm0").err
     assert any(SITE in note for note in host.do("status --json").json["status"]["notes"])

@@ -666,9 +666,9 @@ def test_what_is_no_file_is_not_read_but_named_and_removed(vpc1: Host, name: str
         assert done.code == 1
         assert f"can't read {file}: {what} is in its place" in done.out + done.err
         assert "root:" not in done.out
-    told = vpc1.vpcctl("status")
-    assert told.code == 1
-    assert f"{what} is in the place of {file}" in told.out
+    status = vpc1.vpcctl("status")
+    assert status.code == 1
+    assert f"{what} is in the place of {file}" in status.out
     vpc1.do("restore")
     assert vpc1.do("status").out == "in sync\n"
     vpc1.sh(f"! [ -e {file} ] || [ -f {file} ]")
