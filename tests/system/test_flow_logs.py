@@ -425,6 +425,85 @@ def test_rules_that_come_and_go_lose_no_packet(logged: Host) -> None:
     assert logged.do("status").out == "in sync\n"
 
 
+MIXED = {"ingress": [{"protocol": "udp", "port": "100-101", "action": "allow"},
+                     {"protocol": "udp", "port": 103, "action": "deny"},
+                     {"protocol": "udp", "port": "102-104", "action": "allow"},
+                     {"protocol": "udp", "source": PUBLIC + "/32", "port": 105, "action": "allow"},
+                     {"protocol": "udp", "source": "10.0.9.0/24", "port": 106, "action": "allow"}],
+         "egress": [{"protocol": "udp", "destination": "::/0", "action": "allow"},
+                    {"protocol": "udp", "port": 110, "action": "allow"}]}
+PASSES = {100, 101, 102, 104}
+"""Of MIXED, for IPv4 and IPv6; port 105 for one address only."""
+
+
+def surely(host: Host, namespace: str, way: str) -> tuple[int, int]:
+    """Packets that the rules surely let pass, and those of them that have, since the last reading."""
+    before, behind = (int(host.sh(f"nft list counter inet vpcctl-flows {way}-{end}", namespace).split()[8])
+                      for end in ("before", "behind"))
+    return before, behind
+
+
+def test_rules_that_overlap_count_each_packet_once(logged: Host) -> None:
+    logged.sh(f"kill -STOP {collector(logged)[-1]}")
+    logged.do(f"firewall apply --vpc vpc1 --subnet private --policy {logged.write('mixed.json', MIXED)}")
+    shall: Counter[tuple[Any, ...]] = Counter()
+    for port in range(100, 108):
+        for source, target, passes in ((PUBLIC, PRIVATE, {*PASSES, 105}), (PUBLIC6, PRIVATE6, PASSES)):
+            send(logged, "vpc1-public", target, port, 2, source=4000)
+            action = "ACCEPT" if port in passes else "REJECT"
+            shall["vpc1/private", "ingress", source, target, 17, port, action] = 2
+    assert surely(logged, "vpc1-private", "in") == (2 * 2 * 2 + 2,) * 2, "102 and 104 are looked at twice"
+    for port in (110, 111):
+        for source, target, passes in ((PRIVATE, PUBLIC, {110}), (PRIVATE6, PUBLIC6, {110, 111})):
+            send(logged, "vpc1-private", target, port, 3, source=4000)
+            action = "ACCEPT" if port in passes else "REJECT"
+            shall["vpc1/private", "egress", source, target, 17, port, action] = 3
+    logged.sh(f"kill -CONT {collector(logged)[-1]}")
+    found = written(logged, *shall)
+    assert {flow: found[flow] for flow in found if flow[0] == "vpc1/private" and flow[5] in range(100, 112)
+            and flow[4] == 17} == shall
+    assert not [one for one in records(logged) if one["log_status"] == "SKIPDATA"]
+    assert logged.do("status").out == "in sync\n"
+
+
+def test_members_of_a_group_are_counted_once(logged: Host) -> None:
+    for name in ("web", "db"):
+        logged.do(f"group create --vpc vpc1 --name {name}")
+    rules = {"ingress": [{"protocol": "udp", "port": 55, "source": "group:web", "action": "allow"}]}
+    logged.do(f"group apply --vpc vpc1 --name db --policy {logged.write('db.json', rules)}")
+    logged.do("group join --vpc vpc1 --subnet private --name db")
+    flow = ("vpc1/private", "ingress", PUBLIC, PRIVATE, 17, 55)
+    send(logged, "vpc1-public", PRIVATE, 55, 3, source=4000)
+    assert written(logged, (*flow, "REJECT"))[(*flow, "REJECT")] == 3
+    logged.sh(f"kill -STOP {collector(logged)[-1]}")
+    logged.do("group join --vpc vpc1 --subnet public --name web")
+    send(logged, "vpc1-public", PRIVATE, 55, 5, source=4001)
+    assert surely(logged, "vpc1-private", "in") == (5, 5)
+    logged.sh(f"kill -CONT {collector(logged)[-1]}")
+    assert written(logged, (*flow, "ACCEPT"))[(*flow, "ACCEPT")] == 5
+    assert logged.do("status").out == "in sync\n"
+
+
+def test_packets_that_a_rule_by_hand_takes_are_said_to_be_missing(logged: Host) -> None:
+    """Nobody knows their flows, because the policy lets them pass."""
+    policy = logged.write("policy.json", {"ingress": [{"protocol": "udp", "port": 53, "action": "allow"}]})
+    logged.do(f"firewall apply --vpc vpc1 --subnet private --policy {policy}")
+    flow = ("vpc1/private", "ingress", PUBLIC, PRIVATE, 17, 53, "ACCEPT")
+    send(logged, "vpc1-public", PRIVATE, 53, 2, source=4000)
+    assert written(logged, flow)[flow] == 2
+    by_hand = "INPUT -p udp --dport 53 -j DROP"
+    logged.sh(f"iptables -I {by_hand}", "vpc1-private")
+    send(logged, "vpc1-public", PRIVATE, 53, 2, source=4000)
+    until(lambda: "SKIPDATA" in {one["log_status"] for one in records(logged)
+                                 if one["machine"] == "vpc1/private"}, "no SKIPDATA")
+    assert "INPUT of table filter in vpc1-private" in logged.vpcctl("status").out
+    logged.do("restore")
+    before = len(records(logged))
+    send(logged, "vpc1-public", PRIVATE, 53, 3, source=4000)
+    assert until(lambda: flows(records(logged)[before:])[flow], "not again") == 3
+    assert "SKIPDATA" not in {one["log_status"] for one in records(logged)[before + 2:]}
+
+
 def test_what_is_not_known_is_said(logged: Host) -> None:
     until(lambda: [one for one in records(logged) if one["log_status"] == "NODATA"], "no NODATA")
     logged.sh("nft delete table inet vpcctl-flows", "vpc1-private")
