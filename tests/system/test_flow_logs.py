@@ -158,6 +158,33 @@ def test_records_agree_with_the_counters_of_the_link(vpc1: Host) -> None:
             assert max(off) <= 0.001
     refused = [one for one in records(vpc1) if one["action"] == "REJECT"]
     assert sum(one["packets"] for one in refused) == 300, "exact to the packet"
+    assert not [one for one in records(vpc1) if one["log_status"] == "SKIPDATA"], "a packet under way"
+
+
+def test_policies_that_change_under_load_lose_nothing_and_refuse_nothing(vpc1: Host) -> None:
+    answered = {"protocol": "tcp", "port": 8080, "action": "allow"}
+    files = [vpc1.write(f"policy{port}.json", {"ingress": [
+        answered, {"protocol": "tcp", "port": port, "action": "allow"}]}) for port in (81, 82)]
+    vpc1.do(f"firewall apply --vpc vpc1 --subnet private --policy {files[0]}")
+    vpc1.do("flow-log create --vpc vpc1 --interval 1 --format json")
+    vpc1.start("vpc1-private", "python3", "-c", ANSWER, "8080")
+    before = {machine: counters(vpc1, port) for machine, port in PORTS.items()}
+    done = vpc1.scratch / "done"
+    call = ("vpc1-public", "python3", "-c", CONNECT, PRIVATE, "8080", "1")
+    vpc1.wait_until(lambda: vpc1.inside(*call).code == 0, "it does not serve")
+    vpc1.start("vpc1-public", "sh", "-c", 'python3 -c "$0" "$1" 8080 3000 && touch "$2"', CONNECT, PRIVATE,
+               str(done))
+    changes = 0
+    while not done.exists():
+        changes += 1
+        vpc1.do(f"firewall apply --vpc vpc1 --subnet private --policy {files[changes % 2]}")
+    assert changes > 3
+    packets = {machine: [now[0] - before[machine][way][0] for way, now in counters(vpc1, port).items()]
+               for machine, port in PORTS.items()}
+    until(lambda: {machine: [held[0] for held in recorded(vpc1, machine).values()]
+                   for machine in PORTS} == packets, f"not all of {packets} have a record")
+    assert {one["action"] for one in records(vpc1) if one["log_status"] == "OK"} == {"ACCEPT"}
+    assert not [one for one in records(vpc1) if one["log_status"] == "SKIPDATA"]
 
 
 PORTS = {"vpc1/public": "s-public", "vpc1/private": "s-private"}
@@ -385,6 +412,16 @@ def test_reach_explains_a_refused_packet_of_ipv6(logged: Host) -> None:
                                    and one["dstport"] == 22], "no REJECT")
     said = asked(logged, refused)
     assert (said["verdict"], said["blocked_by"]["code"]) == ("unreachable", "FIREWALL_DENY"), said
+
+
+def test_a_record_that_is_just_being_written_is_not_shown(logged: Host) -> None:
+    until(lambda: records(logged), "no record")
+    logged.sh(f"kill -STOP {collector(logged)[-1]}")
+    whole = logged.do("flow-log show --vpc vpc1").out
+    logged.sh(f"printf '{{\"version\": 2, ' >>{FOLDER}/vpc1.log")
+    assert logged.do("flow-log show --vpc vpc1").out == whole
+    assert logged.vpcctl("flow-log", "show", "--vpc", "vpc1", "--json").json["flow_records"]["lines"] == \
+        whole.splitlines()
 
 
 def test_a_log_that_is_made_anew_at_once_has_records(logged: Host) -> None:
