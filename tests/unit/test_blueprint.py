@@ -33,6 +33,7 @@ from vpcctl_lib.model.topology import (
 )
 from vpcctl_lib.model.workloads import Workload
 from vpcctl_lib.resources import (
+    Address,
     Altname,
     Chain,
     Copying,
@@ -215,6 +216,14 @@ def test_a_machine_of_several_addresses_of_ipv6_sends_from_its_first() -> None:
             first = None if count == 1 else IPv6Address("2001:db8:0:101::4")
             assert len(routes) == (2 if guest.name == "ours" else 3)
             assert {one.source for one in routes} == {first}
+
+
+def test_the_namespace_of_a_virtual_machine_has_none_of_its_addresses_to_send_from() -> None:
+    guest = Machine("vm", tuple(IPv4Address(f"10.0.1.{number}") for number in (4, 5)), tap="tap0")
+    vpc = DUAL.with_subnet(replace(DUAL.subnets[0], machines=(guest,)))
+    found, space = blueprint(Topology((vpc,))), "vpc1-public.vm"
+    assert [str(one.address) for one in Address.among(found) if one.namespace == space] == ["fe80::1/64"]
+    assert {one.source for one in Route.among(found) if one.namespace == space} == {None}
 
 
 def published6(link: int = 0, whole6: str | None = None, **fields: object) -> Topology:
