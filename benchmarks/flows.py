@@ -17,8 +17,20 @@ from benchmarks.byhand import IPERF
 from benchmarks.connections import PORT
 from benchmarks.plumbing import SCRATCH
 from benchmarks.timing import run, vpcctl
-from vpcctl_lib.flows.names import IN, LOST, OK, OPEN, OUT, SEEN, TABLE, machine_set
-from vpcctl_lib.flows.reading import INET, Namespaces
+from vpcctl_lib.flows.names import (
+    BEFORE,
+    BEHIND,
+    IN,
+    LOST,
+    OK,
+    OPEN,
+    OUT,
+    SEEN,
+    TABLE,
+    machine_set,
+    sure_counter,
+)
+from vpcctl_lib.flows.reading import INET, Namespaces, Wanted
 
 CONNECTIONS, MEGABYTES = 1000, 1000
 ALL = {"ingress": [{"number": 100, "protocol": "all", "action": "allow"}],
@@ -100,9 +112,11 @@ def reading(machines: int) -> dict[str, float]:
             f"{{ 10.0.0.1 . 10.0.0.2 . 6 . {port} . 80 counter packets 3 bytes 180 }}\n"
             for way in (IN, OUT) for place in (SEEN, OK, OPEN) for port in range(1000, 1010)))
     namespaces = Namespaces(os.open("/run/netns", os.O_RDONLY))
-    sets = [machine_set(way, place, "4") for way in (IN, OUT) for place in (SEEN, OK, OPEN)]
+    before, behind = ([sure_counter(way, end) for way in (IN, OUT)] for end in (BEFORE, BEHIND))
+    wanted = Wanted(TABLE, LOST, [machine_set(way, place, "4") for way in (IN, OUT)
+                                  for place in (SEEN, OK, OPEN)], before, behind)
     begun = time.perf_counter()
-    taken = [namespaces.read(space, INET, TABLE, LOST, sets) for space in spaces]
+    taken = [namespaces.read(space, INET, wanted) for space in spaces]
     netlink = time.perf_counter() - begun
     some = spaces[:50]
     begun = time.perf_counter()

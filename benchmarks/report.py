@@ -91,7 +91,8 @@ by the processor's time.
 | the same with nft, a process for each | 6.1 s |
 
 A new connection costs most: each direction is a new element with a counter of its own for every processor,
-before rules one more. Half of the cost are the counters. Long connections cost next to nothing.
+at each end. Half of the cost are the counters. What rules may refuse, or nobody can be sure of, makes one
+more before them. Long connections cost next to nothing.
 
 ## IPv6
 

@@ -158,6 +158,33 @@ def test_records_agree_with_the_counters_of_the_link(vpc1: Host) -> None:
             assert max(off) <= 0.001
     refused = [one for one in records(vpc1) if one["action"] == "REJECT"]
     assert sum(one["packets"] for one in refused) == 300, "exact to the packet"
+    assert not [one for one in records(vpc1) if one["log_status"] == "SKIPDATA"], "a packet under way"
+
+
+def test_policies_that_change_under_load_lose_nothing_and_refuse_nothing(vpc1: Host) -> None:
+    answered = {"protocol": "tcp", "port": 8080, "action": "allow"}
+    files = [vpc1.write(f"policy{port}.json", {"ingress": [
+        answered, {"protocol": "tcp", "port": port, "action": "allow"}]}) for port in (81, 82)]
+    vpc1.do(f"firewall apply --vpc vpc1 --subnet private --policy {files[0]}")
+    vpc1.do("flow-log create --vpc vpc1 --interval 1 --format json")
+    vpc1.start("vpc1-private", "python3", "-c", ANSWER, "8080")
+    before = {machine: counters(vpc1, port) for machine, port in PORTS.items()}
+    done = vpc1.scratch / "done"
+    call = ("vpc1-public", "python3", "-c", CONNECT, PRIVATE, "8080", "1")
+    vpc1.wait_until(lambda: vpc1.inside(*call).code == 0, "it does not serve")
+    vpc1.start("vpc1-public", "sh", "-c", 'python3 -c "$0" "$1" 8080 3000 && touch "$2"', CONNECT, PRIVATE,
+               str(done))
+    changes = 0
+    while not done.exists():
+        changes += 1
+        vpc1.do(f"firewall apply --vpc vpc1 --subnet private --policy {files[changes % 2]}")
+    assert changes > 3
+    packets = {machine: [now[0] - before[machine][way][0] for way, now in counters(vpc1, port).items()]
+               for machine, port in PORTS.items()}
+    until(lambda: {machine: [held[0] for held in recorded(vpc1, machine).values()]
+                   for machine in PORTS} == packets, f"not all of {packets} have a record")
+    assert {one["action"] for one in records(vpc1) if one["log_status"] == "OK"} == {"ACCEPT"}
+    assert not [one for one in records(vpc1) if one["log_status"] == "SKIPDATA"]
 
 
 PORTS = {"vpc1/public": "s-public", "vpc1/private": "s-private"}
@@ -387,6 +414,16 @@ def test_reach_explains_a_refused_packet_of_ipv6(logged: Host) -> None:
     assert (said["verdict"], said["blocked_by"]["code"]) == ("unreachable", "FIREWALL_DENY"), said
 
 
+def test_a_record_that_is_just_being_written_is_not_shown(logged: Host) -> None:
+    until(lambda: records(logged), "no record")
+    logged.sh(f"kill -STOP {collector(logged)[-1]}")
+    whole = logged.do("flow-log show --vpc vpc1").out
+    logged.sh(f"printf '{{\"version\": 2, ' >>{FOLDER}/vpc1.log")
+    assert logged.do("flow-log show --vpc vpc1").out == whole
+    assert logged.vpcctl("flow-log", "show", "--vpc", "vpc1", "--json").json["flow_records"]["lines"] == \
+        whole.splitlines()
+
+
 def test_a_log_that_is_made_anew_at_once_has_records(logged: Host) -> None:
     until(lambda: records(logged), "no record")
     # Between two looks of the collector: these are at each full second.
@@ -423,6 +460,85 @@ def test_rules_that_come_and_go_lose_no_packet(logged: Host) -> None:
     assert found == shall
     assert not [one for one in records(logged) if one["log_status"] == "SKIPDATA"]
     assert logged.do("status").out == "in sync\n"
+
+
+MIXED = {"ingress": [{"protocol": "udp", "port": "100-101", "action": "allow"},
+                     {"protocol": "udp", "port": 103, "action": "deny"},
+                     {"protocol": "udp", "port": "102-104", "action": "allow"},
+                     {"protocol": "udp", "source": PUBLIC + "/32", "port": 105, "action": "allow"},
+                     {"protocol": "udp", "source": "10.0.9.0/24", "port": 106, "action": "allow"}],
+         "egress": [{"protocol": "udp", "destination": "::/0", "action": "allow"},
+                    {"protocol": "udp", "port": 110, "action": "allow"}]}
+PASSES = {100, 101, 102, 104}
+"""Of MIXED, for IPv4 and IPv6; port 105 for one address only."""
+
+
+def surely(host: Host, namespace: str, way: str) -> tuple[int, int]:
+    """Packets that the rules surely let pass, and those of them that have, since the last reading."""
+    before, behind = (int(host.sh(f"nft list counter inet vpcctl-flows {way}-{end}", namespace).split()[8])
+                      for end in ("before", "behind"))
+    return before, behind
+
+
+def test_rules_that_overlap_count_each_packet_once(logged: Host) -> None:
+    logged.sh(f"kill -STOP {collector(logged)[-1]}")
+    logged.do(f"firewall apply --vpc vpc1 --subnet private --policy {logged.write('mixed.json', MIXED)}")
+    shall: Counter[tuple[Any, ...]] = Counter()
+    for port in range(100, 108):
+        for source, target, passes in ((PUBLIC, PRIVATE, {*PASSES, 105}), (PUBLIC6, PRIVATE6, PASSES)):
+            send(logged, "vpc1-public", target, port, 2, source=4000)
+            action = "ACCEPT" if port in passes else "REJECT"
+            shall["vpc1/private", "ingress", source, target, 17, port, action] = 2
+    assert surely(logged, "vpc1-private", "in") == (2 * 2 * 2 + 2,) * 2, "102 and 104 are looked at twice"
+    for port in (110, 111):
+        for source, target, passes in ((PRIVATE, PUBLIC, {110}), (PRIVATE6, PUBLIC6, {110, 111})):
+            send(logged, "vpc1-private", target, port, 3, source=4000)
+            action = "ACCEPT" if port in passes else "REJECT"
+            shall["vpc1/private", "egress", source, target, 17, port, action] = 3
+    logged.sh(f"kill -CONT {collector(logged)[-1]}")
+    found = written(logged, *shall)
+    assert {flow: found[flow] for flow in found if flow[0] == "vpc1/private" and flow[5] in range(100, 112)
+            and flow[4] == 17} == shall
+    assert not [one for one in records(logged) if one["log_status"] == "SKIPDATA"]
+    assert logged.do("status").out == "in sync\n"
+
+
+def test_members_of_a_group_are_counted_once(logged: Host) -> None:
+    for name in ("web", "db"):
+        logged.do(f"group create --vpc vpc1 --name {name}")
+    rules = {"ingress": [{"protocol": "udp", "port": 55, "source": "group:web", "action": "allow"}]}
+    logged.do(f"group apply --vpc vpc1 --name db --policy {logged.write('db.json', rules)}")
+    logged.do("group join --vpc vpc1 --subnet private --name db")
+    flow = ("vpc1/private", "ingress", PUBLIC, PRIVATE, 17, 55)
+    send(logged, "vpc1-public", PRIVATE, 55, 3, source=4000)
+    assert written(logged, (*flow, "REJECT"))[(*flow, "REJECT")] == 3
+    logged.sh(f"kill -STOP {collector(logged)[-1]}")
+    logged.do("group join --vpc vpc1 --subnet public --name web")
+    send(logged, "vpc1-public", PRIVATE, 55, 5, source=4001)
+    assert surely(logged, "vpc1-private", "in") == (5, 5)
+    logged.sh(f"kill -CONT {collector(logged)[-1]}")
+    assert written(logged, (*flow, "ACCEPT"))[(*flow, "ACCEPT")] == 5
+    assert logged.do("status").out == "in sync\n"
+
+
+def test_packets_that_a_rule_by_hand_takes_are_said_to_be_missing(logged: Host) -> None:
+    """Nobody knows their flows, because the policy lets them pass."""
+    policy = logged.write("policy.json", {"ingress": [{"protocol": "udp", "port": 53, "action": "allow"}]})
+    logged.do(f"firewall apply --vpc vpc1 --subnet private --policy {policy}")
+    flow = ("vpc1/private", "ingress", PUBLIC, PRIVATE, 17, 53, "ACCEPT")
+    send(logged, "vpc1-public", PRIVATE, 53, 2, source=4000)
+    assert written(logged, flow)[flow] == 2
+    by_hand = "INPUT -p udp --dport 53 -j DROP"
+    logged.sh(f"iptables -I {by_hand}", "vpc1-private")
+    send(logged, "vpc1-public", PRIVATE, 53, 2, source=4000)
+    until(lambda: "SKIPDATA" in {one["log_status"] for one in records(logged)
+                                 if one["machine"] == "vpc1/private"}, "no SKIPDATA")
+    assert "INPUT of table filter in vpc1-private" in logged.vpcctl("status").out
+    logged.do("restore")
+    before = len(records(logged))
+    send(logged, "vpc1-public", PRIVATE, 53, 3, source=4000)
+    assert until(lambda: flows(records(logged)[before:])[flow], "not again") == 3
+    assert "SKIPDATA" not in {one["log_status"] for one in records(logged)[before + 2:]}
 
 
 def test_what_is_not_known_is_said(logged: Host) -> None:

@@ -179,11 +179,36 @@ def journal(tmp_path: Path) -> Iterator[Journal]:
 
 def test_what_is_kept_is_what_was_known(journal: Journal, tmp_path: Path) -> None:
     one = Account({60: Interval(7.0, {(IN, KEY): Tally((1, 2), (3, 4), (5, 6))}, True)}, 8.0, 9, "7 8",
-                  {(OUT, KEY): ((-1, -100), NONE)}, {(OUT, KEY): (2, 200)})
+                  {(OUT, KEY): ((-1, -100), NONE)}, {(OUT, KEY): (2, 200)}, -3)
     journal.reads(["vpc1/web"])
-    journal.done({"vpc1/web": one}, True)
-    assert journal.kept() == {"vpc1/web": one}
+    journal.done({"vpc1/web": one, "vpc1/db": Account(missing=None)}, True)
+    assert journal.kept() == {"vpc1/web": one, "vpc1/db": Account(missing=None)}
     assert not (tmp_path / UNDER_WAY).exists()
+
+
+@pytest.mark.parametrize(("readings", "skipped"), [
+    # Packets that came while it was read: counted behind the rules at once, before them the next time.
+    ([0, -2, 2, -1, 1], []), ([1], [0]), ([-2, 3, 0], [1]), ([5, 0, 2], [0, 2]), ([-3, 1, 1], [])])
+def test_packets_that_something_else_took_are_said_to_be_missing(readings: list[int],
+                                                                 skipped: list[int]) -> None:
+    one, found = account(), []
+    for number, packets in enumerate(readings):
+        one.miss(packets)
+        found += [number] if one.intervals[60].skipped else []
+        one.intervals[60].skipped = False
+    assert found == skipped
+
+
+def test_what_is_missing_after_a_loss_is_not_known() -> None:
+    one = account()
+    one.miss(-4)
+    one.lose()
+    assert one.missing is None
+    one.intervals[60].skipped = False
+    one.miss(7)
+    assert (one.missing, one.intervals[60].skipped) == (0, False), "half of it was read before"
+    one.miss(1)
+    assert one.intervals[60].skipped
 
 
 @pytest.mark.parametrize(("space", "handle", "lost"), [("1 2", 3, False), ("1 2", 4, True), ("1 5", 3, True)])

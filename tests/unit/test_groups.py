@@ -29,7 +29,7 @@ from vpcctl_lib.model import endpoints, groups
 from vpcctl_lib.model.addressing import Address, Family, in_spans, spans
 from vpcctl_lib.model.endpoints import Stand
 from vpcctl_lib.model.groups import Called
-from vpcctl_lib.model.policies import Action, Group, Policy, Ports, Protocol, Rule
+from vpcctl_lib.model.policies import Action, Group, Policy, Ports, Protocol, Rule, meet
 from vpcctl_lib.model.topology import Machine, Peering, Subnet, Topology, Vpc
 from vpcctl_lib.reach.chains import Table
 from vpcctl_lib.reach.governed import Judge
@@ -171,7 +171,7 @@ def check_passage(topology: Topology, protocol: Protocol, port: int, far: Addres
 def test_rules_that_a_packet_can_both_match_have_different_numbers(some: list[Rule]) -> None:
     lines = [one for one in incoming((Group("g", Policy(tuple(some))),)).lines if one.number]
     for at, one in enumerate(lines):
-        others = [other for other in lines[:at] if group_rules._meet(one.rule, other.rule)]
+        others = [other for other in lines[:at] if meet(one.rule, other.rule)]
         assert all(one.number != other.number for other in others)
     assert all(one.number <= len(lines) for one in lines)
 

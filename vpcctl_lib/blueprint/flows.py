@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from vpcctl_lib.blueprint.names import ALWAYS
+from vpcctl_lib.firewall.filter_rules import EGRESS, INGRESS
 from vpcctl_lib.flows import config
 from vpcctl_lib.flows.config import Log
 from vpcctl_lib.flows.names import FOUR, IN, NETWORK, OUT, SIX
@@ -16,7 +17,7 @@ from vpcctl_lib.model.flowlogs import FlowLog
 from vpcctl_lib.model.names import FILES
 from vpcctl_lib.model.topology import Subnet, Vpc
 from vpcctl_lib.resources import Collector, Counting, FlowFile, Folder, Namespace, Port, Resource, Watch
-from vpcctl_lib.resources.counting import ENDS, GATEWAY, LINK
+from vpcctl_lib.resources.counting import ENDS, GATEWAY, LINK, Sure
 
 if TYPE_CHECKING:
     from vpcctl_lib.blueprint.groups import Groups
@@ -31,7 +32,7 @@ def counting(vpc: Vpc, one: Endpoint, groups: Groups | None) -> Iterator[Resourc
     """The table in a machine's namespace."""
     stand = GATEWAY if one.translates else LINK if one.stand is Stand.LINK else ENDS
     yield Counting(one.namespace, one.interface, stand, _families(one), bool(one.attached),
-                   tuple(_judged(vpc, one, groups)))
+                   tuple(_judged(vpc, one, groups)), tuple(_sure(vpc, one, groups)))
 
 
 def _judged(vpc: Vpc, one: Endpoint, groups: Groups | None) -> Iterator[str]:
@@ -44,6 +45,21 @@ def _judged(vpc: Vpc, one: Endpoint, groups: Groups | None) -> Iterator[str]:
         yield IN
         if one.policy.egress is not None:
             yield OUT
+
+
+def _sure(vpc: Vpc, one: Endpoint, groups: Groups | None) -> Iterator[Sure]:
+    """What surely passes, where no rules of others are beside ours."""
+    from vpcctl_lib.firewall import sure
+
+    if one.stand is not Stand.ENDS:
+        return
+    into, out = groups.directions(vpc, one.groups) if one.groups and groups else (None, None)
+    for way in _judged(vpc, one, groups):
+        name, rules = (INGRESS, into) if way == IN else (EGRESS, out)
+        if rules:
+            yield Sure(way, sure.by_groups(name, rules))
+        elif one.policy:
+            yield Sure(way, sure.by_policy(name, one.policy))
 
 
 def _families(one: Endpoint) -> str:

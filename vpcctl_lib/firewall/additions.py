@@ -7,8 +7,7 @@ from dataclasses import replace
 from ipaddress import IPv4Network, IPv6Network
 
 from vpcctl_lib.errors import VpcctlError
-from vpcctl_lib.model.addressing import Family
-from vpcctl_lib.model.policies import Action, Network, Policy, Ports, Protocol, Rule, concerns
+from vpcctl_lib.model.policies import Action, Network, Policy, Protocol, Rule, meet
 
 
 def with_rule(policy: Policy | None, rule: Rule) -> tuple[Policy, str]:
@@ -39,7 +38,7 @@ def _verb(rule: Rule) -> str:
 def _deciding(policy: Policy, rule: Rule) -> Iterator[str]:
     """The rules that decide about a part of what the new one matches, the other way."""
     for number, earlier in enumerate(policy.ingress):
-        if earlier.action is not rule.action and _meets(earlier, rule):
+        if earlier.action is not rule.action and meet(earlier, rule):
             yield f"ingress[{number}]"
 
 
@@ -57,18 +56,3 @@ def _is_inside(narrow: Network, wide: Network) -> bool:
     if isinstance(narrow, IPv4Network):
         return isinstance(wide, IPv4Network) and narrow.subnet_of(wide)
     return isinstance(wide, IPv6Network) and narrow.subnet_of(wide)
-
-
-def _meets(one: Rule, other: Rule) -> bool:
-    """Whether there is a packet that both match."""
-    if one.protocol is not other.protocol and Protocol.ALL not in (one.protocol, other.protocol):
-        return False
-    if one.ports and other.ports and not _overlap(one.ports, other.ports):
-        return False
-    if not any(concerns(one, family) and concerns(other, family) for family in Family):
-        return False
-    return one.network is None or other.network is None or one.network.overlaps(other.network)
-
-
-def _overlap(one: Ports, other: Ports) -> bool:
-    return one.first <= other.last and other.first <= one.last

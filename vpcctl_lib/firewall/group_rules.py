@@ -14,7 +14,7 @@ from vpcctl_lib.firewall.filter_rules import EGRESS, INGRESS, Filter, default_li
 from vpcctl_lib.firewall.marks import MASK, MOST, SHIFT, Test
 from vpcctl_lib.frozen import frozen
 from vpcctl_lib.model.addressing import Family
-from vpcctl_lib.model.policies import Action, Group, Protocol, Rule, concerns
+from vpcctl_lib.model.policies import Action, Group, Rule, concerns, meet
 
 EVERY = "groups:"
 """In the tag of the last rule: it is not one group's. No group has that name."""
@@ -59,19 +59,10 @@ def _numbered(tagged: Iterable[tuple[str, Rule]]) -> Direction:
     """The lowest number for each that no other rule has which can match the same packet."""
     found: list[Line] = []
     for tag, rule in tagged:
-        taken = {one.number for one in found if one.number and _meet(one.rule, rule)} if rule.group else ()
+        taken = {one.number for one in found if one.number and meet(one.rule, rule)} if rule.group else ()
         number = next(one for one in range(1, len(taken) + 2) if one not in taken) if rule.group else 0
         found.append(Line(tag, rule, number))
     return Direction(tuple(found))
-
-
-def _meet(one: Rule, other: Rule) -> bool:
-    """Whether a packet can match the protocols and ports of both."""
-    if one.protocol is not other.protocol and Protocol.ALL not in (one.protocol, other.protocol):
-        return False
-    if one.ports is None or other.ports is None:
-        return True
-    return one.ports.first <= other.ports.last and other.ports.first <= one.ports.last
 
 
 def check(direction: Direction, where: object) -> None:

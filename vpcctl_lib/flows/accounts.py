@@ -92,6 +92,9 @@ class Account:
     denied: dict[Flow, Count] = field(default_factory=dict)
     """What an ACL has dropped since the last reading."""
 
+    missing: int | None = 0
+    """Of the packets that were to pass, what the next reading has to set right; None if that is not known."""
+
     def deny(self, direction: str, key: bytes, count: Count) -> None:
         """An ACL has dropped so much of a flow."""
         self.denied[direction, key] = plus(self.denied.get((direction, key), NONE), count)
@@ -123,6 +126,14 @@ class Account:
             self.carried[flow] = (more, less)
         return Tally(accepted, refused, denied)
 
+    def miss(self, packets: int) -> None:
+        """So many were to pass and have not: something else than the rules took them, of whatever flow."""
+        if self.missing is not None and self.missing + packets > 0:
+            self.skip()
+            self.missing = 0
+        else:
+            self.missing = 0 if self.missing is None else self.missing + packets
+
     def skip(self) -> None:
         """Something could not be read, or was lost."""
         for interval in self.intervals.values():
@@ -138,6 +149,7 @@ class Account:
         """A set had no room: what is carried can't be set right any more."""
         self.skip()
         self.carried = {}
+        self.missing = None
 
 
 def due(interval: Interval, length: int, now: float) -> bool:
@@ -151,7 +163,8 @@ def saved(account: Account) -> dict[str, Any]:
             "intervals": [[length, one.since, one.skipped, list(_saved_flows(one.flows))]
                           for length, one in account.intervals.items()],
             "carried": [[way, key.hex(), *counts] for (way, key), counts in account.carried.items()],
-            "denied": [[way, key.hex(), count] for (way, key), count in account.denied.items()]}
+            "denied": [[way, key.hex(), count] for (way, key), count in account.denied.items()],
+            "missing": account.missing}
 
 
 def _saved_flows(flows: Mapping[Flow, Tally]) -> Iterator[list[Any]]:
@@ -170,6 +183,9 @@ def restored(found: Mapping[str, Any]) -> Account:
                        for way, key, one, other in found["carried"] if _is_key(key)}
     account.denied = {(str(way), bytes.fromhex(key)): _count(count)
                       for way, key, count in found["denied"] if _is_key(key)}
+    # An earlier collector did not know of it.
+    missing = found.get("missing", 0)
+    account.missing = None if missing is None else int(missing)
     return account
 
 

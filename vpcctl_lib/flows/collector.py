@@ -10,7 +10,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
 from vpcctl_lib.flows import accounts, records
@@ -18,6 +18,8 @@ from vpcctl_lib.flows.accounts import Account, Interval
 from vpcctl_lib.flows.config import Log, Machine, Watched, parsed
 from vpcctl_lib.flows.journal import Journal
 from vpcctl_lib.flows.names import (
+    BEFORE,
+    BEHIND,
     IN,
     KEY_BYTES,
     LIVES,
@@ -31,8 +33,9 @@ from vpcctl_lib.flows.names import (
     TABLE,
     machine_set,
     refused_sets,
+    sure_counter,
 )
-from vpcctl_lib.flows.reading import BRIDGE, INET, Counted, Namespaces, Taken
+from vpcctl_lib.flows.reading import BRIDGE, INET, Counted, Namespaces, Taken, Wanted
 from vpcctl_lib.keeper import log as keeper
 
 FILE_BYTES = 10 << 20
@@ -187,6 +190,7 @@ class Collector:
             if taken.lost:
                 account.lose()
             account.found(spaces[site], taken.handle)
+            account.miss(taken.missing)
             account.take(*_sorted(taken))
 
     def _space(self, namespace: str) -> str:
@@ -202,16 +206,17 @@ class Collector:
         """Of a machine whose root can make the table again, otherwise."""
         sets = {machine_set(way, place, family): KEY_BYTES[family] for place in (SEEN, OK, OPEN)
                 for way in (IN, OUT) for family in machine.families}
-        return self._ask(machine.namespace, INET, TABLE, LOST, sets)
+        before, behind = ([sure_counter(way, end) for way in (IN, OUT)] for end in (BEFORE, BEHIND))
+        return self._ask(machine.namespace, INET, Wanted(TABLE, LOST, [*sets], before, behind),
+                         sets.values())
 
-    def _ask(self, namespace: str, family: int, table: str, lost: str,
-             sets: Mapping[str, int]) -> Taken | None:
+    def _ask(self, namespace: str, family: int, wanted: Wanted, sizes: Collection[int]) -> Taken | None:
         """A table whose keys have so many bytes; None if it can't be read, which the log says once."""
         try:
-            taken = self._namespaces.read(namespace, family, table, lost, [*sets])
-            if any(len(key) != size for size, counts in zip(sets.values(), taken.sets, strict=True)
+            taken = self._namespaces.read(namespace, family, wanted)
+            if any(len(key) != size for size, counts in zip(sizes, taken.sets, strict=True)
                    for key in counts):
-                raise LookupError(sets)
+                raise LookupError(wanted.name)
         except (OSError, LookupError) as error:
             why = error.strerror if isinstance(error, OSError) else "its table is not as it was made"
             if namespace not in self._faulty:
@@ -228,7 +233,7 @@ class Collector:
         # A port comes first, and a protocol or ports are left out.
         sizes = {name: DEVICE + KEY_BYTES[family] - (4 if number else 8) for way in (IN, OUT)
                  for family in families for name, number in refused_sets(way, family).items()}
-        found = self._ask(vpc, BRIDGE, watched.acls, REFUSED_LOST, sizes)
+        found = self._ask(vpc, BRIDGE, Wanted(watched.acls, REFUSED_LOST, [*sizes]), sizes.values())
         ports = {one.port.encode().ljust(DEVICE, b"\0"): one.site for one in watched.machines}
         self._journal.totals.lose(vpc, found.lost if found else 0)
         if found is None or found.lost:

@@ -27,6 +27,10 @@ SEEN, OK, OPEN = "seen", "ok", "open"
 REFUSED = "refused"
 """In the table of network ACLs in a router: what an ACL has dropped, with the port of the machine."""
 
+BEFORE, BEHIND = "before", "behind"
+"""The ends of the names of two counters of a direction: packets that the rules surely let pass, and those of
+them that have passed. Such a packet is counted once by its flow, in `open`, which takes less time."""
+
 LOST = "lost"
 """A counter: packets of flows for which a set had no room."""
 
@@ -49,6 +53,11 @@ READ = 10
 def machine_set(direction: str, place: str, family: str) -> str:
     """The name of a set in a machine's namespace."""
     return f"{direction}-{place}{family}"
+
+
+def sure_counter(direction: str, end: str) -> str:
+    """The name of a counter of what surely passes."""
+    return f"{direction}-{end}"
 
 
 REFUSED_LOST = f"{REFUSED}-{LOST}"

@@ -18,7 +18,7 @@ from vpcctl_lib.kernel.syscalls import Namespace
 INET, BRIDGE = 1, 7
 """NFPROTO_INET and NFPROTO_BRIDGE of linux/netfilter.h."""
 
-_TABLE, _LOST, _ELEMENTS = (10 << 8 | kind for kind in (1, 21, 33))
+_TABLE, _PACKETS, _ELEMENTS = (10 << 8 | kind for kind in (1, 21, 33))
 """NFT_MSG_GETTABLE, NFT_MSG_GETOBJ_RESET and NFT_MSG_GETSETELEM_RESET of the subsystem nftables
 (linux/netfilter/nf_tables.h)."""
 
@@ -54,6 +54,21 @@ class Taken(NamedTuple):
     """Packets for which a set had no room."""
 
     sets: Sequence[Counted]
+    missing: int = 0
+    """Packets that were to pass and have not; below 0 if some came while it was read."""
+
+
+class Wanted(NamedTuple):
+    """What is read of a table."""
+
+    name: str
+    lost: str
+    """The counter of packets for which a set had no room."""
+
+    sets: Sequence[str]
+    before: Sequence[str] = ()
+    behind: Sequence[str] = ()
+    """Counters of the packets that were to pass, and of those that have."""
 
 
 def is_possible() -> bool:
@@ -75,7 +90,7 @@ class Namespaces:
         self._folder = folder
         self._home = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
 
-    def read(self, name: str, family: int, table: str, lost: str, sets: Sequence[str]) -> Taken:
+    def read(self, name: str, family: int, wanted: Wanted) -> Taken:
         """A table there; OSError if it, the namespace or one of the sets is missing, or a set is too large.
 
         LookupError if it is dormant, or an element has no key or no counter.
@@ -87,27 +102,33 @@ class Namespaces:
             os.close(there)
         try:
             with Netlink(NETFILTER) as netlink:
-                return _taken(netlink, family, table, lost, sets)
+                return _taken(netlink, family, wanted)
         finally:
             syscalls.setns(self._home, Namespace.NET)
 
 
-def _taken(netlink: Netlink, family: int, table: str, lost: str, sets: Sequence[str]) -> Taken:
+def _taken(netlink: Netlink, family: int, wanted: Wanted) -> Taken:
     def body(*given: tuple[int, bytes]) -> bytes:
-        parts = ((1, table.encode() + b"\0"), *given)
+        parts = ((1, wanted.name.encode() + b"\0"), *given)
         return bytes((family, 0, 0, 0)) + b"".join(attribute(kind, value) for kind, value in parts)
+
+    def packets(names: Sequence[str]) -> int:
+        said = [netlink.ask(_PACKETS, body((2, name.encode() + b"\0"), (3, _COUNTER))) for name in names]
+        held = [attributes(attributes(one, _HEADER).get(4, b"")).get(2, b"") for one in said]
+        return sum(int.from_bytes(one, "big") for one in held)
 
     held = attributes(netlink.ask(_TABLE, body()), _HEADER)
     if any(held.get(_FLAGS, b"")):
         # A dormant one counts nothing.
-        raise LookupError(table)
+        raise LookupError(wanted.name)
     handle = held.get(4, b"")
+    # First, and those behind last: what is missing then never was on its way.
+    before = packets(wanted.before)
     # Listed once: if something changes meanwhile, what is not listed is there the next time.
     found = [counted(said for _, said in netlink.listing(_ELEMENTS, body((2, name.encode() + b"\0")), 1,
-                                                         _SET_BYTES)) for name in sets]
-    said = attributes(netlink.ask(_LOST, body((2, lost.encode() + b"\0"), (3, _COUNTER))), _HEADER)
-    packets = attributes(said.get(4, b"")).get(2, b"")
-    return Taken(int.from_bytes(handle, "big"), int.from_bytes(packets, "big"), found)
+                                                         _SET_BYTES)) for name in wanted.sets]
+    missing = before - packets(wanted.behind)
+    return Taken(int.from_bytes(handle, "big"), packets((wanted.lost,)), found, missing)
 
 
 def counted(said: Iterator[bytes]) -> Counted:

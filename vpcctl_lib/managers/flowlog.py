@@ -60,7 +60,9 @@ class FlowLogManager(Manager):
         """All records in its format that are kept; empty if there is none yet."""
         path, takes = self._kept(vpc_name, log)
         try:
-            return logs.text(path, takes)
+            found = logs.text(path, takes)
+            # The collector may be in the middle of one.
+            return found[:found.rfind("\n") + 1]
         except FileNotFoundError:
             return ""
         except PermissionError:

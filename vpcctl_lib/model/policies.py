@@ -119,3 +119,18 @@ def denied(policy: Policy) -> list[str]:
         if rule.action is Action.DENY and rule.network is not None]
     is_both = any(concerns(rule, Family.INET6) for _, rule in rules)
     return [] if is_both else [place for place, _ in rules]
+
+
+def meet(one: Rule, other: Rule) -> bool:
+    """Whether there is a packet that both match, whoever is in a group."""
+    if one.protocol is not other.protocol and Protocol.ALL not in (one.protocol, other.protocol):
+        return False
+    if one.ports and other.ports and not _overlap(one.ports, other.ports):
+        return False
+    if not any(concerns(one, family) and concerns(other, family) for family in Family):
+        return False
+    return one.network is None or other.network is None or one.network.overlaps(other.network)
+
+
+def _overlap(one: Ports, other: Ports) -> bool:
+    return one.first <= other.last and other.first <= one.last

@@ -2,15 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator
 from typing import Any
 
-from vpcctl_lib.flows.names import FOUR, IN, LIVES, LOST, OK, OPEN, OUT, ROOM, SEEN, SIX, TABLE, machine_set
+from vpcctl_lib.flows.names import (
+    BEFORE,
+    BEHIND,
+    FOUR,
+    IN,
+    LIVES,
+    LOST,
+    OK,
+    OPEN,
+    OUT,
+    ROOM,
+    SEEN,
+    SIX,
+    TABLE,
+    machine_set,
+    sure_counter,
+)
 from vpcctl_lib.frozen import frozen
 from vpcctl_lib.kernel.reader import Kernel
 from vpcctl_lib.resources.base import MISSING, Fault, Operations, changed
 from vpcctl_lib.resources.leaving import LeaveTable
 from vpcctl_lib.resources.operation import Facts
+from vpcctl_lib.resources.shapes import LINKS, shape_of, shapes, things
 from vpcctl_lib.resources.table import Table, head
 
 INET = "inet"
@@ -30,7 +47,7 @@ the rules (0 in `filter`, -150 in `mangle`). What a NAT gateway sends has its ow
 PORTS = ("tcp", "udp")
 """The protocols with ports: a rule for each takes less than a set of both."""
 
-LINKS = {IN: "iifname", OUT: "oifname"}
+COUNTERS = (LOST, *(sure_counter(way, end) for end in (BEFORE, BEHIND) for way in (IN, OUT)))
 
 TYPES = {family: [address, address, "inet_proto", "inet_service", "inet_service"]
          for family, address in ((FOUR, "ipv4_addr"), (SIX, "ipv6_addr"))}
@@ -39,8 +56,11 @@ TYPES = {family: [address, address, "inet_proto", "inet_service", "inet_service"
 SWEPT = 20
 """Seconds between two looks of the kernel for flows that are over; its default is one."""
 
-Shape = tuple[str, ...]
-"""A rule without how nft writes it: what it updates, counts, asks, and its verdict."""
+SURE = "sure"
+"""The end of the name of the chain for what surely passes."""
+
+ESTABLISHED = "ct state established,related"
+"""What the first rule lets pass, as long as there are rules of ours only."""
 
 
 def set_text(name: str, key: str, room: int = ROOM) -> str:
@@ -82,6 +102,15 @@ def updates(name: str, family: str, has_later: bool) -> Iterator[str]:
 
 
 @frozen
+class Sure:
+    """What the rules of a direction surely let pass, besides what belongs to connections."""
+
+    way: str
+    tests: tuple[str, ...]
+    """Matches of nft: a packet that begins a connection passes if it is as one of them says."""
+
+
+@frozen
 class Counting(Table):
     """A set for each direction, place and family; its elements are flows, each with a counter."""
 
@@ -93,6 +122,9 @@ class Counting(Table):
 
     judged: tuple[str, ...] = ()
     """The directions in which rules decide: only there is counted before them, too, which takes time."""
+
+    sure: tuple[Sure, ...] = ()
+    """Those of them in which something surely passes: it is counted by its flow once, behind them."""
 
     head = HEAD
     apart = APART
@@ -110,11 +142,13 @@ class Counting(Table):
 
     def moved(self, old: Any) -> str:
         """Other chains, all at once; what was counted stays."""
-        before, after = set(old.chains), set(self.chains)
-        gone, come = ([name for name in one.chains if name not in others]
-                      for one, others in ((old, after), (self, before)))
-        return "".join((*(f"delete chain {INET} {TABLE} {name}\n" for name in gone),
-                        *(f"table {INET} {TABLE} {{\n{self._chain(name)}}}\n" for name in come)))
+        before, after = ({name: one._chain(name) for name in one.chains} for one in (old, self))
+        others = {name: text for name, text in after.items() if before.get(name) != text}
+        # Chains that others lead to come first, and go last.
+        return "".join((*(f"flush chain {INET} {TABLE} {name}\n" for name in others if name in before),
+                        *(f"table {INET} {TABLE} {{\n{text}}}\n" for text in others.values()),
+                        *(f"delete chain {INET} {TABLE} {name}\n" for name in reversed(before)
+                          if name not in after)))
 
     def unmake(self, facts: Facts) -> Operations:
         """In a namespace of somebody else's, as far as its owner lets it."""
@@ -125,7 +159,8 @@ class Counting(Table):
         """The table in nft's syntax."""
         sets = "".join(set_text(name, _key(family)) for name, family in self.sets.items())
         chains = "".join(map(self._chain, self.chains))
-        return f"table {INET} {TABLE} {{\n\tcounter {LOST} {{\n\t}}\n{sets}{chains}}}\n"
+        counters = "".join(f"\tcounter {name} {{\n\t}}\n" for name in COUNTERS)
+        return f"table {INET} {TABLE} {{\n{counters}{sets}{chains}}}\n"
 
     @property
     def sets(self) -> dict[str, str]:
@@ -134,23 +169,40 @@ class Counting(Table):
                 for family in self.families}
 
     @property
-    def chains(self) -> dict[str, tuple[str, int]]:
-        """The hook and the priority of each."""
-        found: dict[str, tuple[str, int]] = {}
+    def chains(self) -> dict[str, tuple[str, int] | None]:
+        """The hook and the priority of each; None for one that others lead to."""
+        found: dict[str, tuple[str, int] | None] = {f"{one.way}-{SURE}": None for one in self.sure}
         for way, (hook, before, behind) in HOOKS[self.stand].items():
             found |= {f"{way}-{SEEN}": (hook, before), f"{way}-{OK}": (hook, behind)} if way in self.judged \
                 else {f"{way}-{OPEN}": (hook, behind)}
         return found
 
     def _chain(self, name: str) -> str:
-        hook, priority = self.chains[name]
         lines = "".join(f"\t\t{line}\n" for line in self._lines(name))
-        head = f"type filter hook {hook} priority {priority}; policy accept;"
-        return f"\tchain {name} {{\n\t\t{head}\n{lines}\t}}\n"
+        hook = self.chains[name]
+        head = f"\t\ttype filter hook {hook[0]} priority {hook[1]}; policy accept;\n" if hook else ""
+        return f"\tchain {name} {{\n{head}{lines}\t}}\n"
 
     def _lines(self, chain: str) -> Iterator[str]:
         way, _, place = chain.partition("-")
+        if place == SURE:
+            yield f'counter name "{sure_counter(way, BEHIND)}"'
+            yield from self._updates(way, OPEN)
+            return
         yield f'{LINKS[way]} != "{self.interface}" accept'
+        if place != OPEN:
+            yield from self._sure(way, f'counter name "{sure_counter(way, BEFORE)}" accept' if place == SEEN
+                                  else f"goto {way}-{SURE}")
+        yield from self._updates(way, place)
+
+    def _sure(self, way: str, end: str) -> Iterator[str]:
+        """What becomes of packets that surely pass."""
+        for one in self.sure:
+            if one.way == way:
+                yield f"{ESTABLISHED} {end}"
+                yield from (" ".join(filter(None, ("ct state new", test, end))) for test in one.tests)
+
+    def _updates(self, way: str, place: str) -> Iterator[str]:
         for family in self.families:
             # The kernel puts IPv4 together before this hook (ip_local_deliver), and IPv6 behind it.
             is_whole = (self.stand, way, family) == (ENDS, IN, FOUR)
@@ -162,14 +214,15 @@ class Counting(Table):
         listed = kernel.flow_table(self.namespace, INET, TABLE)
         if listed is None:
             return MISSING
-        hooks = {one["name"]: (one.get("hook"), one.get("prio")) for one in things(listed, "chain")}
+        hooks = {one["name"]: (one["hook"], one["prio"]) if "hook" in one else None
+                 for one in things(listed, "chain")}
         if hooks != self.chains:
             return changed("its chains differ")
         held = {one["name"]: one for one in things(listed, "set")}
         if held.keys() != self.sets.keys() or not all(
                 _counts(one, self.sets[name]) for name, one in held.items()):
             return changed("its sets differ")
-        if [one["name"] for one in things(listed, "counter")] != [LOST]:
+        if {one["name"] for one in things(listed, "counter")} != {*COUNTERS}:
             return changed("its counters differ")
         shall = {name: [shape_of(line) for line in self._lines(name)] for name in self.chains}
         return None if shapes(listed) == shall else changed("its rules differ")
@@ -192,44 +245,5 @@ def only_counts(listed: Iterable[dict[str, Any]] | None) -> bool:
     """Whether every packet passes a table that nft has listed."""
     held = list(listed or ())
     kinds = {kind for rule in things(held, "rule") for part in rule["expr"] for kind in part}
-    return kinds <= {"match", "set", "counter", "accept"} and all(
-        chain.get("policy") == "accept" for chain in things(held, "chain"))
-
-
-def things(listed: Iterable[dict[str, Any]], kind: str) -> list[dict[str, Any]]:
-    """Those of a kind that nft has listed."""
-    return [one[kind] for one in listed if kind in one]
-
-
-def shape_of(line: str) -> Shape:
-    """That of a line of ours."""
-    words = line.split()
-    updated = [f"{word}:{'0 . 0' in line}" for word in words if word.startswith("@")]
-    link = [words[words.index(word) + 2].strip('"') for word in LINKS.values() if words[0] == word]
-    counter = [words[2].strip('"')] if words[0] == "counter" else []
-    return (*link, *updated, *counter, *(word for word in words if word in ("accept", "drop")))
-
-
-def shapes(listed: Sequence[dict[str, Any]]) -> dict[str, list[Shape]]:
-    """The rules that nft has listed, by chain."""
-    found: dict[str, list[Shape]] = {one["name"]: [] for one in things(listed, "chain")}
-    for rule in things(listed, "rule"):
-        found.setdefault(rule["chain"], []).append(
-            tuple(word for part in rule["expr"] for word in _shape(part)))
-    return found
-
-
-def _shape(part: dict[str, Any]) -> Iterator[str]:
-    (kind, held), *_ = part.items()
-    if kind == "set":
-        yield f"{held['set']}:{held['elem'].get('concat', ())[-2:] == [0, 0]}"
-    elif kind == "counter" and isinstance(held, str):
-        yield held
-    elif kind in ("accept", "drop"):
-        yield kind
-    elif kind == "match":
-        left = held["left"].get("meta", {}).get("key") if isinstance(held["left"], dict) else None
-        if left in LINKS.values():
-            yield str(held["right"])
-    else:
-        yield kind
+    return kinds <= {"match", "set", "counter", "accept", "goto"} and all(
+        chain.get("policy", "accept") == "accept" for chain in things(held, "chain"))

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from vpcctl_lib.flows.names import FOUR, IN, OUT, REFUSED, REFUSED_LOST, SIX, refused_sets
-from vpcctl_lib.resources.counting import Shape, ends, is_later, kind, set_text, shape_of, shapes, things
+from vpcctl_lib.resources.counting import ends, is_later, kind, set_text
+from vpcctl_lib.resources.shapes import Shape, shape_of, shapes, things
 
 ROOM = 16384
 """The most flows in a set, of all machines of a VPC."""
