@@ -1,22 +1,37 @@
-"""What the unit tests share: topologies made at random, and a host on which nothing is ours yet."""
+"""What the unit tests share: a place for files, and a host on which nothing is ours yet."""
 
 from __future__ import annotations
 
 import socket
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory, mkdtemp
 
 import pytest
 
+from tests import memory as keeping
 from vpcctl_lib.kernel import netns, proc, users
 from vpcctl_lib.resources import File, Folder, forwarders, processes
 from vpcctl_lib.workloads import interpreter
 
 
+@pytest.fixture(scope="session")
+def memory() -> Iterator[Path]:
+    """A folder for all tests, gone at the end."""
+    with TemporaryDirectory(prefix="vpcctl-", dir=keeping.place) as folder:
+        yield Path(folder)
+
+
+@pytest.fixture
+def tmp_path(memory: Path) -> Path:
+    """A folder for the test alone; to name one, pytest's own fixture looks through those of all others."""
+    return Path(mkdtemp(dir=memory))
+
+
 @pytest.fixture(scope="module")
-def bare_host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def bare_host(memory: Path) -> Iterator[Path]:
     """Nothing of ours is there, and nothing of this machine is seen. Returns where its settings stand."""
-    folder = tmp_path_factory.mktemp("host")
+    folder = Path(mkdtemp(dir=memory))
     values = folder / "net/ipv4"
     for name, value in {"ip_forward": "0", "conf/all/accept_redirects": "1", "conf/all/forwarding": "0",
                         "conf/eth0/forwarding": "0", "conf/docker0/forwarding": "1"}.items():

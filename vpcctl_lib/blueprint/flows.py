@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from vpcctl_lib.blueprint.names import ALWAYS
+from vpcctl_lib.firewall import sure
 from vpcctl_lib.firewall.filter_rules import EGRESS, INGRESS
 from vpcctl_lib.flows import config
 from vpcctl_lib.flows.config import Log
@@ -31,35 +32,23 @@ PROGRAM = "flow.logs/collector"
 def counting(vpc: Vpc, one: Endpoint, groups: Groups | None) -> Iterator[Resource]:
     """The table in a machine's namespace."""
     stand = GATEWAY if one.translates else LINK if one.stand is Stand.LINK else ENDS
+    judged = tuple(_judged(vpc, one, groups))
+    # Beside the rules of others, nothing is sure.
     yield Counting(one.namespace, one.interface, stand, _families(one), bool(one.attached),
-                   tuple(_judged(vpc, one, groups)), tuple(_sure(vpc, one, groups)))
+                   tuple(held.way for held in judged), judged if stand == ENDS else ())
 
 
-def _judged(vpc: Vpc, one: Endpoint, groups: Groups | None) -> Iterator[str]:
-    """The directions in which rules in its namespace decide."""
+def _judged(vpc: Vpc, one: Endpoint, groups: Groups | None) -> Iterator[Sure]:
+    """The directions in which rules in its namespace decide, and what they surely let pass."""
     if one.groups and groups:
-        yield IN
-        if groups.directions(vpc, one.groups)[1] is not None:
-            yield OUT
+        into, out = groups.directions(vpc, one.groups)
+        yield Sure(IN, sure.by_groups(INGRESS, into))
+        if out is not None:
+            yield Sure(OUT, sure.by_groups(EGRESS, out))
     elif one.policy:
-        yield IN
+        yield Sure(IN, sure.by_policy(INGRESS, one.policy))
         if one.policy.egress is not None:
-            yield OUT
-
-
-def _sure(vpc: Vpc, one: Endpoint, groups: Groups | None) -> Iterator[Sure]:
-    """What surely passes, where no rules of others are beside ours."""
-    from vpcctl_lib.firewall import sure
-
-    if one.stand is not Stand.ENDS:
-        return
-    into, out = groups.directions(vpc, one.groups) if one.groups and groups else (None, None)
-    for way in _judged(vpc, one, groups):
-        name, rules = (INGRESS, into) if way == IN else (EGRESS, out)
-        if rules:
-            yield Sure(way, sure.by_groups(name, rules))
-        elif one.policy:
-            yield Sure(way, sure.by_policy(name, one.policy))
+            yield Sure(OUT, sure.by_policy(EGRESS, one.policy))
 
 
 def _families(one: Endpoint) -> str:
