@@ -58,9 +58,11 @@ def waiting(items: Sequence[pytest.Item], everything: bool) -> list[pytest.Item]
     Of the cases of one such test the first and the last run all the same.
     """
     slow = [item for item in items if item.get_closest_marker("slow")]
+    if not everything:
+        return slow
     cases = [item for item in items if isinstance(item, pytest.Function) and hasattr(item, "callspec")
              and SYSTEM in item.path.parents and not item.get_closest_marker("each_case")]
-    return slow + (between(cases, lambda item: (item.path, item.originalname)) if everything else [])
+    return slow + between(cases, lambda item: (item.path, item.originalname))
 
 
 # Modules and tests stay until the end: garbage collection need not look at them again and again.

@@ -6,12 +6,13 @@ import socket
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory, mkdtemp
+from typing import NoReturn
 
 import pytest
 
 from tests import memory as keeping
-from vpcctl_lib.kernel import netns, proc, users
-from vpcctl_lib.resources import File, Folder, forwarders, processes
+from vpcctl_lib.kernel import containers, netns, proc, run, users
+from vpcctl_lib.resources import File, Folder, forwarders, hooks, ifb, processes, rate, vxlan
 from vpcctl_lib.workloads import interpreter
 
 
@@ -26,6 +27,11 @@ def memory() -> Iterator[Path]:
 def tmp_path(memory: Path) -> Path:
     """A folder for the test alone; to name one, pytest's own fixture looks through those of all others."""
     return Path(mkdtemp(dir=memory))
+
+
+def refused(command: run.Command, **_: object) -> NoReturn:
+    """Nothing is asked of this machine, whose answers would take long, and differ from those of others."""
+    raise AssertionError(f"a unit test asks this machine: {command}")
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +53,10 @@ def bare_host(memory: Path) -> Iterator[Path]:
         patch.setattr(Folder, "survey", lambda *_: {})
         patch.setattr(File, "survey", lambda *_: {})
         patch.setattr(users, "is_mapped", lambda _: True)
+        patch.setattr(containers, "has", lambda _: False)
+        for module in (hooks, ifb, rate, vxlan):
+            patch.setattr(module, "check_able", lambda *_: None)
+        patch.setattr(run, "_run", refused)
         patch.setattr(processes, "KEEPER", "/opt/vpcctl/vpcctl_lib/keeper/__main__.py")
         patch.setattr(processes.sys, "executable", "/usr/bin/python3")
         patch.setattr(interpreter, "web_server", lambda *words: ("python3", "-c", "…", *map(str, words)))
