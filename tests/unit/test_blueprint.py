@@ -13,6 +13,7 @@ from vpcctl_lib.blueprint.openings import openings6
 from vpcctl_lib.blueprint.tables import HOME
 from vpcctl_lib.firewall.filter_rules import MANY
 from vpcctl_lib.firewall.route_rules import came_in
+from vpcctl_lib.model import naming
 from vpcctl_lib.model.addressing import Family
 from vpcctl_lib.model.endpoints import endpoint
 from vpcctl_lib.model.mirrors import Mirror
@@ -289,3 +290,9 @@ def test_who_comes_in_by_ipv6_is_marked_if_any_subnet_has_a_table() -> None:
     assert (len(came_in(led)), len(came_in(led, Family.INET6))) == (1, 1)
     bare = replace(vpc, route_tables=())
     assert (came_in(bare), came_in(bare, Family.INET6)) == ((), ())
+
+
+@pytest.mark.parametrize("forwarding", ["0", "1"])
+def test_only_the_jump_for_forwarded_packets_says_what_ip_forward_was(forwarding: str) -> None:
+    jumps = SingleRule.among(blueprint(Topology((VPC,), forwarding=forwarding)))
+    assert [one.chain for one in jumps if naming.host_mark(forwarding) in one.rule] == ["FORWARD"]

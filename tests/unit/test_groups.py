@@ -30,7 +30,7 @@ from vpcctl_lib.model.addressing import Address, Family, in_spans, spans
 from vpcctl_lib.model.endpoints import Stand
 from vpcctl_lib.model.groups import Called
 from vpcctl_lib.model.policies import Action, Group, Policy, Ports, Protocol, Rule, meet
-from vpcctl_lib.model.topology import Machine, Peering, Subnet, Topology, Vpc
+from vpcctl_lib.model.topology import Attachment, Machine, Peering, Subnet, Topology, Vpc
 from vpcctl_lib.reach.chains import Table
 from vpcctl_lib.reach.governed import Judge
 from vpcctl_lib.reach.governed import Packet as Asked
@@ -514,3 +514,14 @@ def test_a_member_counts_with_all_its_addresses() -> None:
 def test_a_group_that_only_names_itself_can_be_deleted() -> None:
     own = Group("own", Policy((Rule(Protocol.ALL, Action.ALLOW, None, None, "", "own"),)))
     groups.check_unused(network((own,), {}), Called("a", "own"))
+
+
+def test_groups_are_listed_in_order_and_apart_where_somebody_else_made_the_namespace() -> None:
+    named = tuple(Rule(Protocol.ALL, Action.ALLOW, group=name) for name in "hcgafbed")
+    topology = network((Group("in", Policy(named)),), {"db": ("in",)})
+    guest = Machine("box", (IPv4Address("10.0.1.9"),), Attachment("docker:box"), groups=("in",))
+    vpc = topology.vpcs[0]
+    topology = topology.with_vpc(vpc.with_subnet(vpc.subnets[0].with_machine(guest)))
+    found = list(Marking.among(blueprint(topology)))
+    assert {one.namespace: one.attached for one in found} == {"a-s.db": False, "a-s.box": True}
+    assert {"".join(each.group for each in one.members) for one in found} == {"abcdefgh"}
