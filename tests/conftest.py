@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from _pytest.runner import runtestprotocol
 
 from tests.dear import LEFT, SLOW
 from tests.order import between, dealt
+from tests.reports import read
 
 BESIDE = "beside other programs: "
 """How the reason begins for which a test beside a program that is not here was skipped."""
@@ -31,6 +33,16 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items[:] = dealt(items, lambda item: item.get_closest_marker("long") is not None, workers, shared)
 
 
+def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> bool | None:
+    """A worker sends a report that somebody reads; to send and take all five took a tenth of the time."""
+    option = item.config.option
+    if not hasattr(item.config, "workerinput") or option.verbose > 0 or option.durations is not None:
+        return None
+    for report in read(runtestprotocol(item, log=False, nextitem=nextitem)):
+        item.ihook.pytest_runtest_logreport(report=report)
+    return True
+
+
 def shared(item: pytest.Item) -> Hashable:
     """What it shares with others, so that one worker computes it once: a field's change, or a mark's word."""
     mark = item.get_closest_marker("beside")
@@ -46,9 +58,11 @@ def waiting(items: Sequence[pytest.Item], everything: bool) -> list[pytest.Item]
     Of the cases of one such test the first and the last run all the same.
     """
     slow = [item for item in items if item.get_closest_marker("slow")]
+    if not everything:
+        return slow
     cases = [item for item in items if isinstance(item, pytest.Function) and hasattr(item, "callspec")
              and SYSTEM in item.path.parents and not item.get_closest_marker("each_case")]
-    return slow + (between(cases, lambda item: (item.path, item.originalname)) if everything else [])
+    return slow + between(cases, lambda item: (item.path, item.originalname))
 
 
 # Modules and tests stay until the end: garbage collection need not look at them again and again.

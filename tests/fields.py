@@ -345,7 +345,8 @@ def is_sound(value: Any) -> bool:
         return False
     if isinstance(value, Peering) and value.vpc1 == value.vpc2:
         return False
-    return value == MENDED.get(type(value), lambda one: one)(value)
+    mended = MENDED.get(type(value))
+    return mended is None or value == mended(value)
 
 
 def is_possible(topology: Topology) -> bool:

@@ -23,8 +23,21 @@ def tree(file: Path) -> ast.Module:
 
 @cache
 def nodes(file: Path) -> tuple[ast.AST, ...]:
-    """All that `ast.walk` finds in the file, which takes longer than to parse it."""
-    return tuple(ast.walk(tree(file)))
+    """All that is in the file, found once for all tests: that takes longer than to parse it."""
+    return tuple(walk(tree(file)))
+
+
+def walk(top: ast.AST) -> list[ast.AST]:
+    """What `ast.walk` finds, in its order and faster; without whether a name is read or written."""
+    found = [top]
+    for node in found:
+        for field in node._fields:
+            inner = getattr(node, field, None)
+            if isinstance(inner, list):
+                found += [one for one in inner if isinstance(one, ast.AST)]
+            elif isinstance(inner, ast.AST) and not isinstance(inner, ast.expr_context):
+                found.append(inner)
+    return found
 
 
 @cache

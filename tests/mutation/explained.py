@@ -47,6 +47,11 @@ class Explained:
             self._single[module, function, was, becomes] += 1
             self._why[module, function, was, becomes] = why
 
+    @property
+    def modules(self) -> set[str]:
+        """Those of which something is explained, each with its room."""
+        return {names[0] for names in self._why}
+
     def sorted_out(self, survivors: Iterable[Mutant]) -> tuple[Counter[str], list[Mutant]]:
         """How many each reason explains, and those that none does."""
         left, reasons, new = self._single.copy(), Counter[str](), []

@@ -35,8 +35,9 @@ class Mutant:
 
     @property
     def name(self) -> tuple[str, str, str, str]:
-        """What stays the same when lines above it come or go, or the module moves."""
-        return Path(self.path).stem, self.function, self.was, self.becomes
+        """What stays the same when lines above it come or go."""
+        module = Path(self.path).with_suffix("")
+        return f"{module.parent.name}/{module.name}", self.function, self.was, self.becomes
 
 
 def mutants(path: Path) -> list[Mutant]:

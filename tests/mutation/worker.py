@@ -14,6 +14,7 @@ import math
 import mmap
 import os
 import resource
+import shutil
 import signal
 import sys
 import tempfile
@@ -29,6 +30,7 @@ from typing import Any, NamedTuple
 import coverage
 import pytest
 
+from tests import memory
 from tests.mutation.sites import Mutant, mutated
 
 KILLED, OUT_OF_TIME, SURVIVED, NOT_COVERED = "killed", "out of time", "survived", "not covered"
@@ -102,9 +104,10 @@ class Worker:
         gc.collect()
         gc.freeze()
         items = [one for one in session.items if not (self.quick and is_property(one))]
-        covered, seconds = self._cover(items)
-        if not self.broken:
-            self._try_all(items, covered, seconds)
+        with tempfile.TemporaryDirectory(dir=memory.place) as memory.place:
+            covered, seconds = self._cover(items)
+            if not self.broken:
+                self._try_all(items, covered, seconds)
         return True
 
     def _cover(self, items: Sequence[pytest.Item]) -> tuple[Covered, dict[int, float]]:
@@ -162,6 +165,8 @@ class Worker:
                 done, status = os.waitpid(child, os.WNOHANG)
                 if done:
                     del running[child]
+                    # Its tests may have been ended before they could remove their files.
+                    shutil.rmtree(_files_of(child))
                     self._note(trial, now - trial.begun, _verdict(status))
                     return
             time.sleep(0.005)
@@ -215,12 +220,19 @@ def _fork(work: Callable[[], object]) -> int:
         return child
     code = 70
     try:
+        memory.place = _files_of(os.getpid())
+        os.mkdir(memory.place)
         with open(os.devnull, "r+") as nothing:
             for stream in (0, 1, 2):
                 os.dup2(nothing.fileno(), stream)
         code = int(bool(work()))
     finally:
         os._exit(code)
+
+
+def _files_of(child: int) -> str:
+    """The folder for the files of that fork's tests."""
+    return os.path.join(memory.place or "", str(child))
 
 
 class _Reports:

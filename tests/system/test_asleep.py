@@ -57,7 +57,11 @@ def test_a_policy_asleep(closed: Host, namespace: str, table: str, address: str,
     closed.reaches("vpc1-private", address)
     assert found(closed) == [{**FINDING, "what": f"table {table} in {namespace}"}]
     assert verdict(closed, "vpc1/private", machine) == "reachable"
+    show = f"firewall show {AT} {'--instance lab' if machine.endswith('lab') else ''}"
+    assert closed.do(show).err == f"vpcctl: the table {table} of {namespace} is put to sleep (dormant): " \
+                                  "packets meet none of its rules: see vpcctl status\n"
     restored(closed)
+    assert closed.do(show).err == ""
     closed.never_reaches("vpc1-private", address)
     assert verdict(closed, "vpc1/private", machine) == "FIREWALL_DENY"
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Network
 from typing import NamedTuple
 
@@ -73,9 +72,18 @@ class Asked(NamedTuple):
     last: int = 65535
 
 
-@cache
+_asked: dict[int, Asked] = {}
+"""What each rule asks, by its identity, which no other gets while it is in here: to hash it takes longer."""
+
+
 def asked(rule: AclRule) -> Asked:
     """The same for all addresses, or all ports, where the rule names none."""
+    if id(rule) not in _asked:
+        _asked[id(rule)] = _taken_apart(rule)
+    return _asked[id(rule)]
+
+
+def _taken_apart(rule: AclRule) -> Asked:
     found = Asked(rule, tuple(family for family in Family if concerns(rule, family)))
     if rule.network:
         low, high = policies.far_ends(rule.network)

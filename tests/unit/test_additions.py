@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Network, IPv6Network
+from ipaddress import IPv4Network, IPv6Network, ip_network
 
 import pytest
 
@@ -16,7 +16,7 @@ ALLOW, DENY = Action.ALLOW, Action.DENY
 def rule(action: Action, protocol: Protocol = Protocol.TCP, ports: str = "", source: str = "") -> Rule:
     first, _, last = ports.partition("-")
     return Rule(protocol, action, Ports(int(first), int(last or first)) if ports else None,
-                IPv4Network(source) if source else None)
+                ip_network(source) if source else None)
 
 
 WEB, SSH = rule(ALLOW, ports="80"), rule(ALLOW, ports="22", source="10.0.2.0/24")
@@ -36,6 +36,7 @@ def test_without_a_policy_the_rest_is_denied_after_an_allow_and_open_after_a_den
     rule(ALLOW, ports="443"), rule(ALLOW, ports="22"), rule(ALLOW, ports="22", source="10.0.0.0/16"),
     rule(ALLOW, ports="79-80"), rule(ALLOW, Protocol.UDP, "80"), rule(ALLOW), rule(ALLOW, Protocol.ALL),
     rule(DENY, Protocol.ICMP), rule(DENY, ports="81-90"), rule(DENY, ports="22", source="10.0.3.0/24"),
+    rule(ALLOW, ports="22", source="2001:db8::/32"),
 ])
 def test_it_comes_last_and_all_else_stays(new: Rule) -> None:
     assert with_rule(POLICY, new) == (Policy((WEB, SSH, new), egress=(), description="kept"), "")
@@ -45,6 +46,14 @@ def test_it_comes_last_and_all_else_stays(new: Rule) -> None:
                                  rule(ALLOW, ports="22", source="10.0.2.5/32")])
 def test_what_is_allowed_already_changes_nothing(new: Rule) -> None:
     assert with_rule(POLICY, new) == (POLICY, "")
+
+
+def test_a_network_of_ipv6_is_in_another_one_or_beside_it() -> None:
+    networks = ("fd00::/48", "fd00:0:0:7::/64", "fd00:0:1::/48")
+    office, desk, beside = (rule(ALLOW, source=one) for one in networks)
+    assert with_rule(Policy((office,)), desk) == (Policy((office,)), "")
+    for earlier, new in ((office, beside), (desk, office), (office, SSH)):
+        assert with_rule(Policy((earlier,)), new) == (Policy((earlier, new)), "")
 
 
 @pytest.mark.parametrize("new", [rule(DENY, ports="80"), rule(DENY, ports="80", source="1.2.3.4/32")])

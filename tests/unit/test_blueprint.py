@@ -7,14 +7,16 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 import pytest
 
-from vpcctl_lib.blueprint import blueprint, dual, peerings
+from vpcctl_lib.blueprint import blueprint, dual, peerings, taps
 from vpcctl_lib.blueprint.dual import KERNELS_METRIC
 from vpcctl_lib.blueprint.openings import openings6
 from vpcctl_lib.blueprint.tables import HOME
 from vpcctl_lib.firewall.filter_rules import MANY
 from vpcctl_lib.firewall.route_rules import came_in
 from vpcctl_lib.model.addressing import Family
+from vpcctl_lib.model.endpoints import endpoint
 from vpcctl_lib.model.mirrors import Mirror
+from vpcctl_lib.model.names import Dhcp
 from vpcctl_lib.model.outside import Publish
 from vpcctl_lib.model.policies import Action, Policy, Ports, Protocol, Rule
 from vpcctl_lib.model.routes import RouteTable, Via, VpcRoute
@@ -33,9 +35,11 @@ from vpcctl_lib.model.topology import (
 )
 from vpcctl_lib.model.workloads import Workload
 from vpcctl_lib.resources import (
+    Address,
     Altname,
     Chain,
     Copying,
+    Discovery,
     File,
     Folder,
     Forwarding6,
@@ -215,6 +219,36 @@ def test_a_machine_of_several_addresses_of_ipv6_sends_from_its_first() -> None:
             first = None if count == 1 else IPv6Address("2001:db8:0:101::4")
             assert len(routes) == (2 if guest.name == "ours" else 3)
             assert {one.source for one in routes} == {first}
+
+
+def test_the_namespace_of_a_virtual_machine_has_none_of_its_addresses_to_send_from() -> None:
+    vpc = DUAL.with_subnet(replace(DUAL.subnets[0], machines=(VM,)))
+    found, space = blueprint(Topology((vpc,))), "vpc1-public.vm"
+    assert [str(one.address) for one in Address.among(found) if one.namespace == space] == ["fe80::1/64"]
+    assert {one.source for one in Route.among(found) if one.namespace == space} == {None}
+
+
+VM = Machine("vm", (IPv4Address("10.0.1.4"), IPv4Address("10.0.1.5")), tap="tap0")
+
+
+@pytest.mark.parametrize(("vpc", "count", "needed"), [
+    (VPC, 1, ["10.0.1.4/24 and gateway 10.0.1.1"]),
+    (DUAL, 2, ["10.0.1.4/24, 10.0.1.5/24 and gateway 10.0.1.1",
+               "2001:db8:0:101::4/128, 2001:db8:0:101::5/128 and gateway fe80::1"])])
+def test_a_guest_must_set_the_addresses_of_each_family_and_its_gateway(
+        vpc: Vpc, count: int, needed: list[str]) -> None:
+    guest = replace(VM, addresses=VM.addresses[:count])
+    assert list(map(str, taps.needs(endpoint(vpc, vpc.subnets[0], guest)))) == needed
+
+
+@pytest.mark.parametrize(("machine", "dhcp", "guarded", "asks"), [
+    (VM, Dhcp(), True, ["vpc1-public.vm"]), (VM, None, True, []), (OWN, Dhcp(), True, []),
+    (VM, Dhcp(), False, [])])
+def test_what_asks_by_dhcp_is_behind_a_tap_and_led_by_nft(
+        machine: Machine, dhcp: Dhcp | None, guarded: bool, asks: list[str]) -> None:
+    vpc = replace(VPC, dhcp=dhcp).with_subnet(replace(PUBLIC, machines=(machine,)))
+    found = blueprint(Topology((vpc,), guarded=guarded))
+    assert [one.namespace for one in Discovery.among(found)] == asks
 
 
 def published6(link: int = 0, whole6: str | None = None, **fields: object) -> Topology:

@@ -75,7 +75,8 @@ def calls(within: ast.AST, around: str = "") -> Iterator[tuple[str, ast.Attribut
 
 @pytest.mark.beside("code")
 def test_nothing_but_this_means_the_first_one_alone() -> None:
-    found = {f"{path.relative_to(ROOT)} {name}" for path in FILES for name, _ in calls(tree(path))}
+    files = [path for path in FILES if "cidr" in path.read_text()]
+    found = {f"{path.relative_to(ROOT)} {name}" for path in files for name, _ in calls(tree(path))}
     assert found == FIRST_ALONE.keys()
 
 

@@ -267,8 +267,8 @@ def test_places() -> None:
 
 
 @given(st.text(alphabet="{}[]:,-?&*!|>'\"%@` \n\tab1.#<~", max_size=60))
-def test_any_yaml_is_read_or_refused(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
-    path = tmp_path_factory.getbasetemp() / "any.yaml"
+def test_any_yaml_is_read_or_refused(memory: Path, text: str) -> None:
+    path = memory / "any.yaml"
     path.write_text(text)
     with contextlib.suppress(BadInput):
         assert documents.read(path).name == str(path)
@@ -283,10 +283,8 @@ VALUES = st.recursive(
 
 
 @given(VALUES, st.sampled_from([None, 0, 2]))
-def test_json_is_read_back(
-    tmp_path_factory: pytest.TempPathFactory, value: object, indent: int | None
-) -> None:
-    path = tmp_path_factory.getbasetemp() / "any.json"
+def test_json_is_read_back(memory: Path, value: object, indent: int | None) -> None:
+    path = memory / "any.json"
     path.write_text(json.dumps(value, indent=indent))
     assert documents.read(path).data == value
 
@@ -299,8 +297,8 @@ WORDS = st.sampled_from([
 
 @given(st.recursive(VALUES | st.text() | NUMBER_LIKE | WORDS, lambda inner: st.lists(inner, max_size=4)
                     | st.dictionaries(st.text() | NUMBER_LIKE | WORDS, inner, max_size=4), max_leaves=12))
-def test_what_is_written_is_read_back(tmp_path_factory: pytest.TempPathFactory, value: object) -> None:
-    path = tmp_path_factory.getbasetemp() / "any.yaml"
+def test_what_is_written_is_read_back(memory: Path, value: object) -> None:
+    path = memory / "any.yaml"
     path.write_text(documents.written(value))
     document = documents.read(path)
     assert json.dumps(document.data) == json.dumps(value)

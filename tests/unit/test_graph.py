@@ -85,19 +85,19 @@ def drawn(topology: Topology) -> Picture:
 
 @each_topology
 def test_no_text_lies_over_another(topology: Topology) -> None:
-    texts = drawn(topology).texts
-    assert not [(one.text, other.text) for one, other in combinations(texts, 2)
-                if one.box.overlaps(other.box)]
+    boxes = [(text.text, text.box) for text in drawn(topology).texts]
+    assert not [(one, other) for (one, box), (other, next_box) in combinations(boxes, 2)
+                if box.overlaps(next_box)]
 
 
 @each_topology
 def test_no_text_leaves_its_box(topology: Topology) -> None:
     made = drawn(topology)
     cells = [box for box in made.boxes if box.kind in ("vpc", "public", "private", "internet") and box.title]
-    for text in made.texts:
-        around = [box for box in cells if box.overlaps(text.box)]
-        assert all(inside(text.box, box) for box in around), text.text
-        assert inside(text.box, Box(0, 0, made.width, made.height)), text.text
+    for text, own in ((text.text, text.box) for text in made.texts):
+        around = [box for box in cells if box.overlaps(own)]
+        assert all(inside(own, box) for box in around), text
+        assert inside(own, Box(0, 0, made.width, made.height)), text
 
 
 def inside(small: Box, large: Box) -> bool:

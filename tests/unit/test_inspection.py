@@ -6,8 +6,10 @@ from collections.abc import Hashable
 
 import pytest
 
+from tests.fields import FULL
 from tests.made import Made
-from vpcctl_lib.engine.inspection import inspect
+from vpcctl_lib.blueprint import blueprint
+from vpcctl_lib.engine.inspection import inspect, kept_apart
 from vpcctl_lib.frozen import frozen
 from vpcctl_lib.kernel.reader import Kernel
 from vpcctl_lib.model.topology import Topology
@@ -19,6 +21,7 @@ from vpcctl_lib.resources.operation import Facts
 pytestmark = pytest.mark.usefixtures("bare_host")
 
 GONE = Fault(Condition.GONE, "its container has ended", where="web")
+LAB = "vpc1-range.lab"
 LATER = Fault(Condition.GONE, "its container has ended, too", where="db")
 
 
@@ -86,3 +89,13 @@ def test_a_sound_cable_to_a_gone_namespace_is_sound_and_so_is_what_is_on_it() ->
 def test_where_nothing_is_gone_each_fault_is_told() -> None:
     assert found(Thing("web", MISSING, place=WEB), *INSIDE) == {
         "web": MISSING, "link": MISSING, "address": MISSING}
+
+
+def test_a_machine_s_namespace_that_somebody_else_made_is_not_offered_for_removal(
+        monkeypatch: pytest.MonkeyPatch) -> None:
+    kernel, ledger = Made(FULL), tuple(map(Entry, blueprint(FULL)))
+    links, marked = kernel.links, {"ifname": "lo", "ifalias": "vpcctl:vpc1/web"}
+    # Whoever is root inside can mark it.
+    kernel.namespaces |= {LAB, "alone"}
+    monkeypatch.setattr(kernel, "links", lambda space: [marked] if space in (LAB, "alone") else links(space))
+    assert [one.what for one in kept_apart(kernel, ledger)] == ["namespace alone"]

@@ -125,3 +125,7 @@ def test_a_dry_run_prints_which_logs_go_and_the_deepest_folder_first(state: Path
 
 def test_what_is_made_anew_keeps_its_logs_in_a_dry_run_too(state: Path) -> None:
     assert rehearsed(state, [WORKER], [WORKER]) == []
+
+
+def test_a_dry_run_of_nothing_prints_nothing(state: Path) -> None:
+    assert commands(Plan((), (), ()), state, Runner()) == []

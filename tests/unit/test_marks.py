@@ -101,6 +101,21 @@ def test_what_they_tell_differs_with_every_field() -> None:
 
 def test_what_marks_tell_of_is_recorded_with_all_that_it_needs(
         tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    state = rebuilder(FULL, tmp_path / "0", monkeypatch).state()
+    reader = rebuilder(FULL, tmp_path / "0", monkeypatch)
+    state = reader.state()
     assert in_order(state.topology) == known(FULL, guarded=True)
+    assert [one.name for one in state.topology.vpcs] == [one.name for one in FULL.vpcs], "with NAT or without"
     assert [entry.resource for entry in state.ledger] == blueprint(state.topology)
+    assert not [note for note in reader.notes if "marked as vpcctl's" in note]
+
+
+def test_what_root_marks_in_a_namespace_of_its_own_is_noted_unless_a_machine_is_in_it(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    reader = rebuilder(FULL, tmp_path / "0", monkeypatch)
+    kernel, added = reader._kernel, {"vpc1-range.lab", "alone"}
+    marked = {"ifname": "lo", "ifalias": "vpcctl:vpc1/web"}
+    links, kernel.namespaces = kernel.links, {*kernel.namespaces, *added}
+    monkeypatch.setattr(kernel, "links", lambda space: [marked] if space in added else links(space))
+    reader.state()
+    assert [note for note in reader.notes if "marked as vpcctl's" in note] == [
+        "alone: marked as vpcctl's, but neither the host nor a router has a link to it: it stays as it is"]

@@ -1,10 +1,11 @@
-"""In which order tests begin."""
+"""In which order tests begin, and what is reported of them."""
 
 from __future__ import annotations
 
 import pytest
 
 from tests.order import between, dealt
+from tests.reports import read
 
 
 @pytest.mark.parametrize("workers", [1, 2, 3, 4])
@@ -40,3 +41,14 @@ def test_more_long_ones_than_a_part_holds_are_dealt_all_the_same() -> None:
 
 def test_the_first_and_the_last_of_each_name_are_at_its_ends() -> None:
     assert between(["a1", "b1", "a2", "a3", "c1", "a4", "c2"], lambda test: test[0]) == ["a2", "a3"]
+
+
+@pytest.mark.parametrize(("outcomes", "expected"), [
+    ("passed passed passed", "call"), ("passed failed passed", "call"), ("passed skipped passed", "call"),
+    ("passed passed failed", "call teardown"), ("passed failed failed", "call teardown"),
+    ("failed - passed", "setup"), ("failed - failed", "setup teardown"), ("skipped - passed", "setup")])
+def test_a_report_is_read_unless_something_was_prepared_or_ended_well(outcomes: str, expected: str) -> None:
+    phases = zip(("setup", "call", "teardown"), outcomes.split(), strict=True)
+    reports = [pytest.TestReport("a test", ("file", 1, "test"), {}, outcome, None, when)  # type: ignore[arg-type]
+               for when, outcome in phases if outcome != "-"]
+    assert " ".join(str(report.when) for report in read(reports)) == expected

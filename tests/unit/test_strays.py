@@ -177,3 +177,16 @@ def test_a_chain_comes_after_those_that_it_leads_to() -> None:
                    "VPCCTL-PUBLISHED": (MARKED,)})
     names = [one.name for one in found(held) if isinstance(one, Chain)]
     assert names == ["VPCCTL-ELASTIC-TO", "VPCCTL-PUBLISHED", "VPCCTL-ELASTIC", "VPCCTL-FORWARD"]
+
+
+def test_a_link_that_is_called_like_a_chain_is_none() -> None:
+    held = Held(**{"VPCCTL-FORWARD": ("-j VPCCTL-INPUT", MARKED),
+                   "VPCCTL-INPUT": (f"-i VPCCTL-FORWARD {MARKED}", MARKED)})
+    assert [one.name for one in found(held) if isinstance(one, Chain)] == ["VPCCTL-INPUT", "VPCCTL-FORWARD"]
+
+
+def test_chains_that_lead_to_each_other_are_found_once_each() -> None:
+    """The kernel has none, but a listing may begin before a change and end after it."""
+    held = Held(**{"VPCCTL-FORWARD": ("-j VPCCTL-INPUT", MARKED),
+                   "VPCCTL-INPUT": ("-j VPCCTL-FORWARD", MARKED)})
+    assert [one.name for one in found(held) if isinstance(one, Chain)] == ["VPCCTL-FORWARD", "VPCCTL-INPUT"]

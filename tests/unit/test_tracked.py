@@ -144,6 +144,8 @@ def test_who_gets_the_address_of_a_deleted_machine_has_none_of_its_connections()
     router = step(Verb.UNMAKE, replace(link, routed=True))
     assert added(router, shall=(db,)) == [((), ())], "no machine gets it"
     assert added(gone, step(Verb.MAKE, link), shall=(db,)) == [((), ()), ((), ())], "it comes back"
+    heir = step(Verb.MAKE, replace(link, namespace="vpc1-web2"))
+    assert added(gone, heir, shall=(db,)) == [((), ends), ((), ())], "its heir's own are not there yet"
     assert added(step(Verb.CHANGE, db, db), shall=(db,)) == [((), ())], "who only leaves keeps what is open"
     told = str(Disown(("vpc1-db", "vpc1-app"), ("10.0.1.4",)))
     assert "for space in vpc1-db vpc1-app; do\n  ip netns exec $space conntrack -D -s 10.0.1.4 || :\n" in told

@@ -7,11 +7,12 @@ import io
 import re
 import tokenize
 from collections.abc import Callable, Iterable, Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
 
-from tests.rooms import FILES, ROOT, nodes
+from tests.rooms import FILES, ROOT, nodes, walk
 
 pytestmark = pytest.mark.beside("code")
 
@@ -81,14 +82,14 @@ def documentation(file: Path) -> Iterator[str]:
                 yield token.string
 
 
-def messages(file: Path) -> Iterator[str]:
+@cache
+def messages(file: Path) -> list[str]:
     """All other strings of several words: messages, hints, notes and help."""
     inside = {id(part) for node in nodes(file) if isinstance(node, ast.JoinedStr)
-              for part in ast.walk(node) if part is not node}
+              for part in walk(node) if part is not node}
     inside |= {id(node.value) for node in nodes(file) if isinstance(node, ast.Expr)}
-    for node in nodes(file):
-        if id(node) not in inside and (text := literal(node)) and is_prose(text):
-            yield text
+    return [text for node in nodes(file)
+            if id(node) not in inside and (text := literal(node)) and is_prose(text)]
 
 
 def stumbled_on(texts: Iterable[str]) -> list[str]:
@@ -125,6 +126,6 @@ def test_what_is_not_plain_is_found() -> None:
 
 
 def test_messages_are_found_and_docstrings_are_not_among_them() -> None:
-    found = [*messages(ROOT / "model/lookup.py")]
+    found = messages(ROOT / "model/lookup.py")
     assert "VPC '…' does not exist" in found
     assert not [text for text in found if text.startswith("Finding things")]

@@ -150,8 +150,8 @@ class Rebuilder:
         cable = naming.device("vpc-", name)
         rules = self._rules("", naming.HOST_FORWARD)
         # Each has one that refuses all else, and these are in that order.
-        first = next((number for number, rule in enumerate(rules) if rule.get("-i") == cable
-                      and rule.get("-j") == "REJECT" and "-d" not in rule), len(rules))
+        first = next((number for number, rule in enumerate(rules)
+                      if rule.get("-i") == cable and rule.get("-j") == "REJECT"), len(rules))
         link = self._kernel.link("", cable) or {}
         return first, int(link.get("ifindex", 0))
 

@@ -184,7 +184,8 @@ class Collector:
             if before and account.read - before > LIVES:
                 account.lose()
             if taken is None:
-                account.skip()
+                # A part of it may have been read.
+                account.lose()
                 continue
             self._journal.totals.lose(site, taken.lost)
             if taken.lost:

@@ -9,7 +9,7 @@ from pathlib import Path
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.firewall.filter_rules import counters
 from vpcctl_lib.frozen import frozen
-from vpcctl_lib.kernel.reader import NOT_OF_IPTABLES
+from vpcctl_lib.kernel.reader import NOT_OF_IPTABLES, Kernel
 from vpcctl_lib.kernel.variants import counted
 from vpcctl_lib.managers.base import Change, need_root, standing
 from vpcctl_lib.managers.hindered import PolicyManager
@@ -104,9 +104,12 @@ class FirewallManager(PolicyManager):
         except VpcctlError:
             standing(namespace)
             raise
+        what, kernel = f"the table {table} of {namespace}", Kernel(self.runner)
         doubt = ""
         if any(table in held.unreadable for held in saved):
-            doubt = f"the table {table} of {namespace} can't be read: {NOT_OF_IPTABLES}: see vpcctl status"
+            doubt = f"{what} can't be read: {NOT_OF_IPTABLES}: see vpcctl status"
+        elif any(kernel.is_asleep(namespace, table, family) for family in where.families):
+            doubt = f"{what} is put to sleep (dormant): packets meet none of its rules: see vpcctl status"
         return InForce(subnet, counters(*saved), site.machine, doubt, found)
 
 

@@ -13,7 +13,6 @@ LINKS = {IN: "iifname", OUT: "oifname"}
 
 Shape = tuple[str, ...]
 
-VERDICTS = ("accept", "drop")
 _LINE = re.compile(r'(.*?) ?(?:counter name "(\S+)")? ?((?:goto \S+|accept|drop)?)')
 
 
