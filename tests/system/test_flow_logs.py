@@ -187,6 +187,48 @@ def test_policies_that_change_under_load_lose_nothing_and_refuse_nothing(vpc1: H
     assert not [one for one in records(vpc1) if one["log_status"] == "SKIPDATA"]
 
 
+PUMP = """
+import socket, sys, time
+ends = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(2)]
+until = time.time() + float(sys.argv[2])
+while time.time() < until:
+    for port, one in zip((100, 101), ends):
+        one.sendto(b"?", (sys.argv[1], port))
+    time.sleep(0.0002)
+"""
+"""Datagrams to two ports in turns, to an address, for so many seconds."""
+
+
+def test_what_policies_refuse_while_they_change_has_records(vpc1: Host) -> None:
+    """Also while one comes or goes. A packet may be just between the two places when their chains change."""
+    files = [vpc1.write(f"policy{port}.json", {"ingress": [
+        {"protocol": "udp", "port": port, "action": "allow"}]}) for port in (100, 101)]
+    vpc1.do("flow-log create --vpc vpc1 --interval 1 --format json")
+    before = counters(vpc1, "s-private")["ingress"][0]
+    vpc1.sh("nft 'table inet passed { chain in { type filter hook input priority 300; udp dport 100-101 "
+            "counter; }; }'", "vpc1-private")
+    pump = vpc1.start("vpc1-public", "python3", "-c", PUMP, PRIVATE, "8")
+    changes = 0
+    while vpc1.alive(pump):
+        changes += 4
+        for policy in files:
+            vpc1.do(f"firewall apply --vpc vpc1 --subnet private --policy {policy}")
+        vpc1.do("firewall clear --vpc vpc1 --subnet private")
+        vpc1.do(f"firewall apply --vpc vpc1 --subnet private --policy {files[0]}")
+    total = counters(vpc1, "s-private")["ingress"][0] - before
+    passed = int(vpc1.sh("nft list chain inet passed in", "vpc1-private").partition("packets ")[2].split()[0])
+    vpc1.sh("nft delete table inet passed", "vpc1-private")
+    assert total - passed > 100 * changes
+    until(lambda: recorded(vpc1, "vpc1/private")["ingress"][0] >= total - changes, f"{total} packets came")
+    found = Counter[str]()
+    for one in records(vpc1):
+        if one["machine"] == "vpc1/private" and one["dstport"] in (100, 101) and one["log_status"] == "OK":
+            found[one["action"]] += one["packets"]
+    off = abs(found["ACCEPT"] - passed) + abs(found["REJECT"] - (total - passed))
+    print(f"{changes} changes, {passed} of {total} packets passed: the records are {off} off")
+    assert off <= changes
+
+
 PORTS = {"vpc1/public": "s-public", "vpc1/private": "s-private"}
 PUBLIC6, PRIVATE6 = "fd00:0:0:101::2", "fd00:0:0:102::2"
 
@@ -579,7 +621,7 @@ def test_status_lists_tables_that_are_alike_once_and_finds_the_other_one(logged:
     send(logged, "vpc1-public", PRIVATE, 99)
     assert logged.do("status").out == "in sync\n"
     assert logged.sh(f"grep -c vpcctl-flows {logged.scratch}/asked") == "1\n"
-    for change, says in (("flush chain inet vpcctl-flows in-open", "its rules differ"),
+    for change, says in (("flush chain inet vpcctl-flows in-ok", "its rules differ"),
                          ("add chain inet vpcctl-flows more", "its chains differ"),
                          ("add table inet vpcctl-flows { flags dormant; }", "its chains differ"),
                          ("add set inet vpcctl-flows more { type ipv4_addr; }", "its sets differ"),

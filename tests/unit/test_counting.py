@@ -9,6 +9,7 @@ import pytest
 
 from vpcctl_lib.flows.names import FOUR, IN, OUT, SIX
 from vpcctl_lib.resources.counting import Counting, Sure, only_counts
+from vpcctl_lib.resources.nftables import Nft
 from vpcctl_lib.resources.shapes import shape_of, shapes
 
 OPEN = Counting("vpc1-web")
@@ -33,15 +34,42 @@ def test_another_policy_changes_the_chains_that_ask_it_and_no_other() -> None:
 
 
 def test_a_chain_comes_before_those_that_lead_to_it_and_goes_after_them() -> None:
-    assert moves(OPEN, CLOSED) == ["load in-sure", "load in-seen", "load in-ok", "delete in-open"]
-    assert moves(CLOSED, OPEN) == ["load in-open", "delete in-ok", "delete in-seen", "delete in-sure"]
+    assert moves(OPEN, CLOSED) == ["flush in-ok", "load in-sure", "load in-seen", "load in-ok"]
+    assert moves(CLOSED, OPEN) == ["flush in-ok", "load in-ok", "delete in-seen", "delete in-sure"]
+
+
+@pytest.mark.parametrize(("old", "new", "between"), [
+    ((), ("tcp dport 80",), ()),
+    (("tcp dport 80", "tcp dport 81"), ("tcp dport 81", "tcp dport 82"), ("tcp dport 81",)),
+    (("",), ("tcp dport 80",), ("tcp dport 80",)), (("tcp dport 80",), ("",), ("tcp dport 80",))])
+def test_while_rules_change_only_what_both_let_pass_is_counted_once(
+        old: tuple[str, ...], new: tuple[str, ...], between: tuple[str, ...]) -> None:
+    before, after = (replace(CLOSED, sure=(Sure(IN, tests),)) for tests in (old, new))
+    middle = replace(CLOSED, sure=(Sure(IN, between),))
+    early, late = after.beforehand(before), after.change(before)
+    assert [one.text for one in early if isinstance(one, Nft)] == [*filter(None, [middle.moved(before)])]
+    assert [one.text for one in late if isinstance(one, Nft)] == [*filter(None, [after.moved(middle)])]
+
+
+def test_counting_begins_before_the_first_rules_and_ends_after_the_last() -> None:
+    (early,) = CLOSED.beforehand(OPEN)
+    assert isinstance(early, Nft)
+    assert early.text == CLOSED.moved(OPEN)
+    assert not early.apart, "the rules in the namespace wait for it"
+    assert CLOSED.change(OPEN) == ()
+    assert OPEN.beforehand(CLOSED) == ()
+    assert [one.text for one in OPEN.change(CLOSED) if isinstance(one, Nft)] == [OPEN.moved(CLOSED)]
+    beside = replace(CLOSED, sure=())
+    assert beside.beforehand(CLOSED)
+    assert beside.change(CLOSED) == (), "beside the rules of others nothing is sure"
+    assert replace(CLOSED, families=FOUR + SIX).beforehand(OPEN) == (), "it is loaded as a whole"
 
 
 def test_nothing_is_sure_beside_the_rules_of_others() -> None:
     attached = replace(CLOSED, sure=())
     assert "ct state" in CLOSED.text()
     assert "ct state" not in attached.text()
-    assert [*attached.chains] == ["in-seen", "in-ok", "out-open"]
+    assert [*attached.chains] == ["in-seen", "in-ok", "out-ok"]
 
 
 @pytest.mark.parametrize("families", [FOUR, FOUR + SIX])

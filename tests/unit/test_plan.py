@@ -18,7 +18,8 @@ from vpcctl_lib.engine.plan import Plan, difference
 from vpcctl_lib.engine.rehearsal import commands
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.kernel.run import Runner
-from vpcctl_lib.model.policies import Action, Policy
+from vpcctl_lib.model.flowlogs import FlowLog
+from vpcctl_lib.model.policies import Action, Policy, Ports, Protocol, Rule
 from vpcctl_lib.model.topology import Attachment, Machine, Nat, Peering, Subnet, SubnetType, Topology, Vpc
 from vpcctl_lib.model.workloads import Workload
 from vpcctl_lib.record.document import DEFAULT_FOLDER
@@ -29,6 +30,7 @@ from vpcctl_lib.resources import (
     Address,
     Chain,
     Condition,
+    Counting,
     Fault,
     Forwarding,
     Guard,
@@ -244,6 +246,18 @@ def test_a_changed_policy_is_written_over_the_old_one() -> None:
     (step,) = between(old, new).steps
     assert step.verb is Verb.CHANGE
     assert step.undo() == between(new, old).steps[0].work
+
+
+def test_what_counts_flows_changes_before_the_rules_and_behind_them() -> None:
+    def logged(port: int) -> Topology:
+        policy = Policy((Rule(Protocol.UDP, Action.ALLOW, Ports(port, port)),))
+        return Topology((replace(VPC, subnets=(replace(WEB, policy=policy),), flow_logs=(FlowLog(),)),))
+
+    plan = between(logged(53), logged(54))
+    kinds = [type(step.entry.resource) for step in plan.steps]
+    assert kinds[0] is kinds[-1] is Counting
+    assert Chain in kinds[1:-1]
+    assert {step.verb for step in plan.steps} == {Verb.CHANGE}
 
 
 def test_a_subnet_added_after_nat_and_peering_gets_its_share() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import compress, count
@@ -89,9 +89,10 @@ def difference(ledger: Sequence[Entry], wanted: Sequence[Resource | Entry], faul
     anew = _anew(ledger, open_, faults, new)
     going = [entry for entry in reversed(ledger if anew else open_) if _goes(entry, same, new, anew)]
     late = [entry for entry in going if entry.resource.makes_way(shall)]
-    steps = [*_unmake([entry for entry in going if all(entry is not one for one in late)], faults)]
+    first = [*_unmake([entry for entry in going if all(entry is not one for one in late)], faults)]
     rest = {entry.resource.key: entry for entry in open_}
     done: set[Operation] = set()
+    steps: list[Step] = []
     after: list[Any] = list(wanted)
     unsure = bool(faults or anew)
     for number in range(len(wanted)) if unsure else fresh:
@@ -107,7 +108,7 @@ def difference(ledger: Sequence[Entry], wanted: Sequence[Resource | Entry], faul
         after[number] = _coming(resource, entry, runner, is_new)
         step = _step(after[number], None if key in anew else entry, faults.get(key), done)
         steps += [step] if step else []
-    steps += _unmake(late, faults)
+    steps = [*first, *_beforehand(steps, faults), *steps, *_unmake(late, faults)]
     return Plan(tended(steps, shall, faults), tuple(ledger), tuple(after))
 
 
@@ -139,6 +140,16 @@ def _step(after: Entry, entry: Entry | None, fault: Fault | None, done: set[Oper
     done.update(remedy)
     turn = resource.repair if fault else resource.change
     return Step(Verb.CHANGE, after, ready((*remedy, *turn(old))), partial(old.repair, resource), entry)
+
+
+def _beforehand(steps: Iterable[Step], faults: Faults) -> Iterator[Step]:
+    """What some changes begin with, before all others."""
+    for step in steps:
+        resource, old = step.entry.resource, step.old
+        if old and type(resource).beforehand is not Resource.beforehand and resource.key not in faults:
+            work = resource.beforehand(old.resource)
+            if work:
+                yield Step(Verb.CHANGE, step.entry, ready(work), step.undo, old)
 
 
 def places(ledger: Sequence[Entry], those: Collection[int]) -> list[int]:

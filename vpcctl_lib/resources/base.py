@@ -387,6 +387,10 @@ class Resource(ABC):
         """The steps from `old`, with the same key, to this one; by default those of `make`."""
         return self.make()
 
+    def beforehand(self, old: Resource) -> Operations:
+        """What of `change` comes before all that a plan makes or changes."""
+        return ()
+
     def repair(self, old: Resource) -> Operations:
         """The steps to this one where the kernel may have anything in the place of `old`."""
         return self.change(old)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Iterator
+from dataclasses import replace
 from typing import Any
 
 from vpcctl_lib.flows.names import (
@@ -24,8 +25,9 @@ from vpcctl_lib.flows.names import (
 )
 from vpcctl_lib.frozen import frozen
 from vpcctl_lib.kernel.reader import Kernel
-from vpcctl_lib.resources.base import MISSING, Fault, Operations, changed
+from vpcctl_lib.resources.base import MISSING, Fault, Operations, Resource, changed
 from vpcctl_lib.resources.leaving import LeaveTable
+from vpcctl_lib.resources.nftables import Nft
 from vpcctl_lib.resources.operation import Facts
 from vpcctl_lib.resources.shapes import LINKS, shape_of, shapes, things
 from vpcctl_lib.resources.table import Table, head
@@ -150,6 +152,29 @@ class Counting(Table):
                         *(f"delete chain {INET} {TABLE} {name}\n" for name in reversed(before)
                           if name not in after)))
 
+    def beforehand(self, old: Resource) -> Operations:
+        """While rules change, only what the old and the new ones surely let pass is counted once."""
+        if not isinstance(old, Counting) or old.rest != self.rest:
+            return ()
+        between = self._between(old)
+        text = between.moved(old)
+        # The rules in the namespace wait for it: it names no place of its own.
+        return (Nft(self.namespace, text, whole=between._whole),) if text else ()
+
+    def change(self, old: Resource) -> Operations:
+        """The rest of it."""
+        is_alike = isinstance(old, Counting) and old.rest == self.rest
+        return super().change(self._between(old) if is_alike else old)
+
+    def _between(self, old: Any) -> Counting:
+        ways = [way for way in (IN, OUT) if way in {*self.judged, *old.judged}]
+        sides = {way: [one._tests(way) for one in (self, old) if way in one.judged] for way in ways}
+        return replace(self, judged=tuple(ways), sure=tuple(
+            Sure(way, _common(*(tests for (tests,) in found))) for way, found in sides.items() if all(found)))
+
+    def _tests(self, way: str) -> list[tuple[str, ...]]:
+        return [one.tests for one in self.sure if one.way == way]
+
     def unmake(self, facts: Facts) -> Operations:
         """In a namespace of somebody else's, as far as its owner lets it."""
         gone = super().unmake(facts)
@@ -173,8 +198,10 @@ class Counting(Table):
         """The hook and the priority of each; None for one that others lead to."""
         found: dict[str, tuple[str, int] | None] = {f"{one.way}-{SURE}": None for one in self.sure}
         for way, (hook, before, behind) in HOOKS[self.stand].items():
-            found |= {f"{way}-{SEEN}": (hook, before), f"{way}-{OK}": (hook, behind)} if way in self.judged \
-                else {f"{way}-{OPEN}": (hook, behind)}
+            if way in self.judged:
+                found[f"{way}-{SEEN}"] = hook, before
+            # Always the same one behind: a packet would meet both of two while one replaces the other.
+            found[f"{way}-{OK}"] = hook, behind
         return found
 
     def _chain(self, name: str) -> str:
@@ -190,7 +217,9 @@ class Counting(Table):
             yield from self._updates(way, OPEN)
             return
         yield f'{LINKS[way]} != "{self.interface}" accept'
-        if place != OPEN:
+        if way not in self.judged:
+            place = OPEN
+        else:
             yield from self._sure(way, f'counter name "{sure_counter(way, BEFORE)}" accept' if place == SEEN
                                   else f"goto {way}-{SURE}")
         yield from self._updates(way, place)
@@ -229,6 +258,13 @@ class Counting(Table):
 
     def __str__(self) -> str:
         return f"counters of flows in {self.namespace}"
+
+
+def _common(some: tuple[str, ...], others: tuple[str, ...] = ("",)) -> tuple[str, ...]:
+    """The tests by which a packet passes both; everything passes an empty one."""
+    if "" in some:
+        return others
+    return some if "" in others else tuple(test for test in some if test in others)
 
 
 def _counts(held: dict[str, Any], family: str) -> bool:
