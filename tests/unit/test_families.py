@@ -11,11 +11,13 @@ from vpcctl_lib.engine.plan import difference
 from vpcctl_lib.engine.rehearsal import commands
 from vpcctl_lib.engine.strays import strays
 from vpcctl_lib.errors import VpcctlError
+from vpcctl_lib.firewall import families
 from vpcctl_lib.kernel import netns, run
 from vpcctl_lib.kernel.reader import Kernel
 from vpcctl_lib.kernel.run import Command, Outcome, Runner
 from vpcctl_lib.kernel.saves import words
 from vpcctl_lib.model.addressing import Family
+from vpcctl_lib.model.policies import Protocol
 from vpcctl_lib.model.topology import Topology
 from vpcctl_lib.record.ledger import Entry, State, Verb
 from vpcctl_lib.record.store import Store
@@ -182,3 +184,7 @@ def test_the_record_names_the_family_only_of_ipv6(tmp_path: Path) -> None:
     assert "family" not in json.dumps(first)
     assert all('"family": "inet6"' in json.dumps(one) for one in others)
     assert [entry.resource for entry in Store(tmp_path).load().ledger] == [fourth, *ALL]
+
+
+def test_each_protocol_is_known_by_what_the_tools_call_it() -> None:
+    assert [families.named(families.word(one)) for one in Protocol] == [*Protocol]
