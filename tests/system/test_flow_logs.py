@@ -525,22 +525,22 @@ def surely(host: Host, namespace: str, way: str) -> tuple[int, int]:
 def test_rules_that_overlap_count_each_packet_once(logged: Host) -> None:
     logged.sh(f"kill -STOP {collector(logged)[-1]}")
     logged.do(f"firewall apply --vpc vpc1 --subnet private --policy {logged.write('mixed.json', MIXED)}")
-    shall: Counter[tuple[Any, ...]] = Counter()
+    expected: Counter[tuple[Any, ...]] = Counter()
     for port in range(100, 108):
         for source, target, passes in ((PUBLIC, PRIVATE, {*PASSES, 105}), (PUBLIC6, PRIVATE6, PASSES)):
             send(logged, "vpc1-public", target, port, 2, source=4000)
             action = "ACCEPT" if port in passes else "REJECT"
-            shall["vpc1/private", "ingress", source, target, 17, port, action] = 2
+            expected["vpc1/private", "ingress", source, target, 17, port, action] = 2
     assert surely(logged, "vpc1-private", "in") == (2 * 2 * 2 + 2,) * 2, "102 and 104 are looked at twice"
     for port in (110, 111):
         for source, target, passes in ((PRIVATE, PUBLIC, {110}), (PRIVATE6, PUBLIC6, {110, 111})):
             send(logged, "vpc1-private", target, port, 3, source=4000)
             action = "ACCEPT" if port in passes else "REJECT"
-            shall["vpc1/private", "egress", source, target, 17, port, action] = 3
+            expected["vpc1/private", "egress", source, target, 17, port, action] = 3
     logged.sh(f"kill -CONT {collector(logged)[-1]}")
-    found = written(logged, *shall)
+    found = written(logged, *expected)
     assert {flow: found[flow] for flow in found if flow[0] == "vpc1/private" and flow[5] in range(100, 112)
-            and flow[4] == 17} == shall
+            and flow[4] == 17} == expected
     assert not [one for one in records(logged) if one["log_status"] == "SKIPDATA"]
     assert logged.do("status").out == "in sync\n"
 

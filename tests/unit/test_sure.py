@@ -55,7 +55,7 @@ def test_only_an_earlier_rule_that_denies_takes_its_certainty() -> None:
 
 
 def test_a_test_says_what_the_rule_says() -> None:
-    shall = {
+    expected = {
         allow(Protocol.TCP, 80): "tcp dport 80", allow(Protocol.UDP, 80, 90): "udp dport 80-90",
         allow(Protocol.TCP): "meta l4proto tcp", allow(Protocol.ALL, network=OFFICE): "ip FAR 10.9.0.0/16",
         allow(Protocol.TCP, 22, network=OFFICE): "ip FAR 10.9.0.0/16 tcp dport 22",
@@ -63,7 +63,7 @@ def test_a_test_says_what_the_rule_says() -> None:
         allow(Protocol.TCP, 22, network=EVERYBODY): "meta nfproto ipv4 tcp dport 22",
         allow(Protocol.UDP, 53, network=IPv6Network("fd00::/8")): "ip6 FAR fd00::/8 udp dport 53",
         allow(Protocol.UDP, 53, network=IPv6Network("::/0")): "meta nfproto ipv6 udp dport 53"}
-    for rule, test in shall.items():
+    for rule, test in expected.items():
         policy = Policy((rule,), (rule,))
         assert sure.by_policy(INGRESS, policy) == (test.replace("FAR", "saddr"),)
         assert sure.by_policy(EGRESS, policy) == (test.replace("FAR", "daddr"),)

@@ -63,8 +63,8 @@ def _far_end(direction: str, rule: Rule) -> Iterable[str]:
     family = family_of(rule.network)
     if rule.network.prefixlen:
         length = rule.network.prefixlen
-        told = rule.network if length < rule.network.max_prefixlen else rule.network.network_address
-        yield f"{_WORDS[family]} {_FAR_ENDS[direction]} {told}"
+        network = rule.network if length < rule.network.max_prefixlen else rule.network.network_address
+        yield f"{_WORDS[family]} {_FAR_ENDS[direction]} {network}"
     else:
         yield f"meta nfproto {_NFPROTO[family]}"
 
